@@ -1,0 +1,42 @@
+"""What is asked for: a feature, by which models, proposer, limits and seed. Imports no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from agent.budget import Limits
+from sae.feature import Feature, Frozen
+from tools.digest import digest
+
+
+class RunSettings(Frozen):
+    """How a naming is to be done; part of what a stored answer is an answer to."""
+
+    seed: int = Field(default=0, ge=0)
+    limits: Limits = Limits()
+    images_per_prompt: int = Field(default=2, ge=1, le=16)
+    """Images, hence common seeds, a prompt gets each time it is drawn in the search."""
+
+
+class Request(Frozen):
+    """One naming, asked for. Equal requests have equal answers."""
+
+    feature: Feature
+    models: str
+    """Digest of the fingerprints of generator, scorer, exemplars and control set."""
+    proposer: str
+    """Kind and model, e.g. 'lexical' or 'openai:gpt-5-mini'; shown with the result."""
+    proposer_fingerprint: str = ""
+    """Digest of everything else that determines what the proposer says: its settings, prompts, lexicon."""
+    settings: RunSettings = RunSettings()
+
+    @property
+    def key(self) -> str:
+        """Digest that stored answers are filed under."""
+        return digest(**self.model_dump(mode="json"))
+
+    def run_id(self, attempt: int = 0) -> str:
+        """The same for the same request, so that a repeated command continues its run; ``--again`` counts up."""
+        name = f"{self.feature.dictionary}-{self.feature.index}"
+        safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name)
+        return f"{safe}-{self.key[:12]}-{attempt}"

@@ -1,0 +1,37 @@
+"""Seeds by purpose: search, race and judge never share one. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, NamedTuple
+
+Purpose = Literal["search", "race", "judge"]
+
+
+class SeedRange(NamedTuple):
+    """Half-open range of seeds."""
+
+    low: int
+    high: int
+
+
+RANGES: dict[Purpose, SeedRange] = {
+    "search": SeedRange(0, 2**30),
+    "race": SeedRange(2**30, 2**31),
+    "judge": SeedRange(2**32, 2**48),
+}
+
+
+def seed_of(run_seed: int, purpose: Purpose, *, index: int) -> int:
+    """The ``index``-th common seed of a purpose: a hash of the three, inside the purpose's range.
+
+    All prompts of a run share these seeds (common random numbers), and so do all runs of one run seed.
+    """
+    low, high = RANGES[purpose]
+    told = hashlib.sha256(f"namesae {run_seed} {purpose} {index}".encode()).digest()
+    return low + int.from_bytes(told[:8], "big") % (high - low)
+
+
+def seeds_of(run_seed: int, purpose: Purpose, *, start: int, count: int) -> tuple[int, ...]:
+    """``count`` common seeds of a purpose, from index ``start``."""
+    return tuple(seed_of(run_seed, purpose, index=index) for index in range(start, start + count))

