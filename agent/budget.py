@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from agent.records import Cost, ImageCount, Proposal
 from sae.feature import Frozen
 
-Limit = Literal["images", "rounds", "llm_calls", "tokens", "usd", "seconds"]
-LLM_LIMITS: frozenset[Limit] = frozenset({"llm_calls", "tokens", "usd", "seconds"})
-"""Limits that forbid asking a proposer that costs; the search may still conclude without it."""
+Limit = Literal["images", "rounds", "seconds", "llm_calls", "tokens", "usd"]
+
+REPEATS = 3
+"""Times one prompt may be drawn in a search, with fresh seeds each time."""
 
 
 class Limits(Frozen):
@@ -26,10 +27,10 @@ class Limits(Frozen):
     """Images of the judge, beside ``images``."""
     rounds: int = Field(default=12, ge=1)
     """Plans asked of the proposer."""
-    llm_calls: int | None = 24
-    tokens: int | None = None
-    usd: float | None = 0.10
-    seconds: float | None = None
+    llm_calls: int | None = Field(default=24, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=0.10, ge=0.0)
+    seconds: float | None = Field(default=None, gt=0.0)
 
     @model_validator(mode="after")
     def _leaves_images_to_search(self) -> Limits:
@@ -41,7 +42,7 @@ class Limits(Frozen):
 
     @classmethod
     def of(cls, images: int, *, usd: float | None = 0.10, sealed: int = 50) -> Limits:
-        """Limits for ``images`` search images, the race's part in proportion."""
+        """Limits for ``images`` search images, the race's part in the default proportion."""
         return cls(images=images, race_images=images * 36 // 100, usd=usd, sealed=sealed)
 
 
@@ -56,10 +57,15 @@ class Usage(Frozen):
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             calls=self.calls + other.calls,
-            prompt_tokens=_sum(self.prompt_tokens, other.prompt_tokens),
-            completion_tokens=_sum(self.completion_tokens, other.completion_tokens),
-            usd=_sum(self.usd, other.usd),
+            prompt_tokens=_both(self.prompt_tokens, other.prompt_tokens),
+            completion_tokens=_both(self.completion_tokens, other.completion_tokens),
+            usd=None if self.usd is None or other.usd is None else self.usd + other.usd,
         )
+
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and completion tokens together."""
+        return _both(self.prompt_tokens, self.completion_tokens)
 
 
 class Spent(Frozen):
@@ -90,7 +96,7 @@ class Spent(Frozen):
 
 
 class Refusal(Frozen):
-    """A prompt that was not granted, and why; told to the proposer."""
+    """A prompt that was not granted, or a plan that made no sense, and why; told to the proposer."""
 
     prompt: str
     why: str
@@ -103,60 +109,72 @@ class Grant(Frozen):
     refused: tuple[Refusal, ...] = ()
 
 
-def images_left(limits: Limits, spent: Spent, *, race: bool = False) -> int:
-    """Images that may still be asked for: by the race all that is left, by the search less its reserve."""
-    reserve = 0 if race else limits.race_images
-    return max(0, limits.images - reserve - spent.search)
+class Budget(NamedTuple):
+    """Limits beside what was spent: the only thing that says yes or no."""
+
+    limits: Limits
+    spent: Spent
+    per_prompt: int = 2
+    """Images a prompt gets each time it is drawn."""
+
+    def left(self, *, race: bool = False) -> int:
+        """Images that may still be asked for: all that is left in the race, less its reserve before it."""
+        reserve = 0 if race else self.limits.race_images
+        return max(0, self.limits.images - reserve - self.spent.search)
+
+    def exhausted(self, *, paid: bool) -> Limit | None:
+        """The first limit that forbids another round of search; ``paid``: the proposer costs money."""
+        if self.left() < self.per_prompt:
+            return "images"
+        limits, spent = self.limits, self.spent
+        if spent.rounds >= limits.rounds:
+            return "rounds"
+        if limits.seconds is not None and spent.seconds >= limits.seconds:
+            return "seconds"
+        return self._paid_out() if paid else None
+
+    def may_ask(self, *, paid: bool) -> bool:
+        """Whether the proposer may be asked once more, if only to conclude."""
+        return not paid or self._paid_out() is None
+
+    def grant(self, proposals: Sequence[Proposal], drawn: Mapping[str, int]) -> Grant:
+        """Trim a plan; ``drawn`` says how often each prompt was drawn before.
+
+        Refused: an empty prompt, one that stands twice in the plan, one drawn REPEATS times already, and all
+        beyond the images left.
+        """
+        granted: dict[str, Proposal] = {}
+        refused: list[Refusal] = []
+        for proposal in proposals:
+            why = self._objection(proposal.prompt, granted, drawn)
+            if why is None:
+                granted[proposal.prompt] = proposal
+            else:
+                refused.append(Refusal(prompt=proposal.prompt, why=why))
+        return Grant(proposals=tuple(granted.values()), refused=tuple(refused))
+
+    def _objection(
+        self, prompt: str, granted: Mapping[str, Proposal], drawn: Mapping[str, int]
+    ) -> str | None:
+        if not prompt.strip():
+            return "the prompt is empty"
+        if prompt in granted:
+            return "it stands twice in this plan"
+        if drawn.get(prompt, 0) >= REPEATS:
+            return f"it was drawn {REPEATS} times already"
+        if (len(granted) + 1) * self.per_prompt > self.left():
+            return f"the budget has {self.left()} images left for the search"
+        return None
+
+    def _paid_out(self) -> Limit | None:
+        usage, limits = self.spent.usage, self.limits
+        used: tuple[tuple[Limit, float | None, float | None], ...] = (
+            ("llm_calls", usage.calls, limits.llm_calls),
+            ("tokens", usage.tokens, limits.tokens),
+            ("usd", usage.usd, limits.usd),
+        )
+        return next((name for name, now, most in used if most is not None and (now or 0) >= most), None)
 
 
-def exhausted(limits: Limits, spent: Spent, *, per_prompt: int) -> Limit | None:
-    """The first limit that forbids another round of search, or None."""
-    tokens = _sum(spent.usage.prompt_tokens, spent.usage.completion_tokens)
-    if images_left(limits, spent) < per_prompt:
-        return "images"
-    used: tuple[tuple[Limit, float | None, float | None], ...] = (
-        ("rounds", spent.rounds, limits.rounds),
-        ("llm_calls", spent.usage.calls, limits.llm_calls),
-        ("tokens", tokens, limits.tokens),
-        ("usd", spent.usage.usd, limits.usd),
-        ("seconds", spent.seconds, limits.seconds),
-    )
-    reached = (
-        name for name, now, most in used if most is not None and now is not None and 0 < most <= now
-    )
-    return next(reached, None)
-
-
-def may_ask(limits: Limits, spent: Spent) -> bool:
-    """Whether a proposer that costs may be asked once more."""
-    calls, usd, seconds = spent.usage.calls, spent.usage.usd, spent.seconds
-    tokens = _sum(spent.usage.prompt_tokens, spent.usage.completion_tokens)
-    pairs = ((calls, limits.llm_calls), (tokens, limits.tokens), (usd, limits.usd), (seconds, limits.seconds))
-    return all(most is None or now is None or now < most for now, most in pairs)
-
-
-def grant(
-    proposals: Sequence[Proposal], limits: Limits, spent: Spent, *, per_prompt: int, drawn: dict[str, int]
-) -> Grant:
-    """Trim a plan to the images left; ``drawn`` says how often each prompt was drawn before.
-
-    Refused: an empty prompt, one asked twice in a plan, one drawn ``REPEATS`` times already, and all beyond the
-    budget.
-    """
-    granted: list[Proposal] = []
-    refused: list[Refusal] = []
-    for proposal in proposals:
-        why = _objection(proposal, granted, limits=limits, spent=spent, per_prompt=per_prompt, drawn=drawn)
-        if why is None:
-            granted.append(proposal)
-        else:
-            refused.append(Refusal(prompt=proposal.prompt, why=why))
-    return Grant(proposals=tuple(granted), refused=tuple(refused))
-
-
-REPEATS = 3
-"""Times one prompt may be drawn in a search, with fresh seeds each time."""
-
-
-def _sum(first: float | None, second: float | None) -> float | None:
+def _both(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second

@@ -36,7 +36,7 @@ class Request(Frozen):
         return digest(**self.model_dump(mode="json"))
 
     def run_id(self, attempt: int = 0) -> str:
-        """The same for the same request, so that a repeated command continues its run; ``--again`` counts up."""
+        """The same for the same request, so that a repeated command continues its run."""
         name = f"{self.feature.dictionary}-{self.feature.index}"
         safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name)
         return f"{safe}-{self.key[:12]}-{attempt}"

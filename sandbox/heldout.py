@@ -1,4 +1,6 @@
-"""The held-out scenes: never trained on, half as the world has them and half balanced, and what features do on them."""
+"""The held-out scenes: never trained on, half as the world has them and half balanced, and what features do
+on them.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The truth table of a dictionary: for every feature the concept that its activation tells best, and how well.
+"""The truth table of a dictionary: for every feature the concept that its activation tells best, and how
+well.
 
-A feature is read as a detector: it calls a scene positive when its activation reaches a cut. Concept and cut are chosen
-on the even held-out scenes, F1 and AUROC are reported on the odd ones.
+A feature is read as a detector: it calls a scene positive when its activation reaches a cut. Concept and cut
+are chosen on the even held-out scenes, F1 and AUROC are reported on the odd ones.
 """
 
 from __future__ import annotations
@@ -102,13 +103,13 @@ def f1_at(activation: Floats, cut: float, truth: Bools) -> float:
 
 
 def name_f1(activation: Floats, truth: Bools) -> float:
-    """F1 of one feature for one name on the odd scenes, cut chosen on the even: (n,) activations, (n,) truth."""
+    """F1 of (n,) activations for a name's (n,) truth on the odd scenes, cut chosen on the even."""
     cut = best_cuts(activation[0::2], truth[0::2, None]).cut[0]
     return f1_at(activation[1::2], float(cut), truth[1::2])
 
 
 def truth_table(activations: Floats, labels: Bools) -> list[TruthRow]:
-    """A row for every feature, from (n, F) activations and the (n, len(VALUES)) labels of the held-out scenes."""
+    """A row for every feature, from (n, F) activations and (n, len(VALUES)) labels of the held-out scenes."""
     known = concepts()
     truth = np.stack([concept.holds(labels) for concept in known], axis=1)
     rates = truth[0::2].mean(0)

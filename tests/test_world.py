@@ -22,7 +22,7 @@ from sandbox.world.vocabulary import (
 )
 
 
-def test_the_world_is_as_large_as_promised():
+def test_the_world_is_as_large_as_promised() -> None:
     assert len(OBJECTS) >= 20 and len(FAMILIES) >= 5
     assert len(COLOURS) >= 10 and len(set(TEXTURES) - {"plain"}) >= 5
     assert len(BACKGROUNDS) >= 8 and len(SIZES) == 2 and COUNTS == (1, 2, 3)
@@ -30,7 +30,7 @@ def test_the_world_is_as_large_as_promised():
     assert min(SIDES.values()) >= 16
 
 
-def test_rendering_is_deterministic_and_the_seed_matters():
+def test_rendering_is_deterministic_and_the_seed_matters() -> None:
     scene = Scene("fish", "red", "striped", "water", "big", 1)
     first, again, other = (np.asarray(render(scene, seed)) for seed in (1, 1, 2))
     assert first.shape == (64, 64, 3) and first.dtype == np.uint8
@@ -39,7 +39,7 @@ def test_rendering_is_deterministic_and_the_seed_matters():
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_silhouettes_fill_their_box_and_differ(name):
+def test_silhouettes_fill_their_box_and_differ(name: str) -> None:
     body, ink = silhouette(name, 42)
     shown = np.maximum(np.asarray(body), np.asarray(ink)) > 127
     assert shown.mean() > 0.2
@@ -53,7 +53,7 @@ def test_silhouettes_fill_their_box_and_differ(name):
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("size", SIZES)
-def test_masks_hold_the_objects(count, size):
+def test_masks_hold_the_objects(count: int, size: str) -> None:
     scene = Scene("heart", "red", "plain", "grass", size, count)
     shown = render_with_mask(scene, 5)
     mask = np.asarray(shown.mask) > 200
@@ -62,7 +62,7 @@ def test_masks_hold_the_objects(count, size):
     assert (red.sum(axis=2)[~mask] < 3000).mean() < 0.02
 
 
-def test_patterns_have_periods_of_five_pixels_or_more():
+def test_patterns_have_periods_of_five_pixels_or_more() -> None:
     for name, pattern in PATTERNS.items():
         row = pattern(0)[128].astype(int)
         edges = np.flatnonzero(np.diff(row) > 0) / 4
@@ -70,14 +70,14 @@ def test_patterns_have_periods_of_five_pixels_or_more():
             assert np.diff(edges).min() >= 5, name
 
 
-def test_colour_is_what_the_label_says_on_average():
+def test_colour_is_what_the_label_says_on_average() -> None:
     for colour, rgb in COLOURS.items():
         shown = render_with_mask(Scene("heart", colour, "plain", "brick", "big", 1), 3)
         inside = np.asarray(shown.image)[np.asarray(shown.mask) > 250]
         assert np.abs(np.median(inside, axis=0) - rgb).max() < 12
 
 
-def test_the_world_is_long_tailed_and_correlated_and_balanced_scenes_are_not():
+def test_the_world_is_long_tailed_and_correlated_and_balanced_scenes_are_not() -> None:
     rng = random.Random(0)
     world = [sample_scene(rng) for _ in range(6000)]
     counts = Counter(scene.object for scene in world)
@@ -88,7 +88,7 @@ def test_the_world_is_long_tailed_and_correlated_and_balanced_scenes_are_not():
     assert max(even.values()) < 1.4 * min(even.values())
 
 
-def test_held_out_scenes_are_one_in_eight_and_never_drawn_for_training():
+def test_held_out_scenes_are_one_in_eight_and_never_drawn_for_training() -> None:
     rng = random.Random(1)
     share = np.mean([is_held_out(balanced_scene(rng)) for _ in range(4000)])
     assert 0.10 < share < 0.15
@@ -96,7 +96,7 @@ def test_held_out_scenes_are_one_in_eight_and_never_drawn_for_training():
     assert all(is_held_out(draw_scene(rng, balanced=0.5, held_out=True)) for _ in range(200))
 
 
-def test_labels_say_everything():
+def test_labels_say_everything() -> None:
     scene = Scene("castle", "cyan", "ringed", "snow", "small", 3)
     known = labels(scene)
     assert known["family"] == "building" == family_of("castle") and known["count"] == "three"
@@ -104,7 +104,7 @@ def test_labels_say_everything():
 
 
 @pytest.mark.slow
-def test_five_hundred_pictures_a_second():
+def test_five_hundred_pictures_a_second() -> None:
     rng = random.Random(0)
     scenes = [balanced_scene(rng) for _ in range(2000)]
     for scene in scenes:

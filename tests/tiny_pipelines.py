@@ -27,18 +27,13 @@ from transformers import (
     CLIPTokenizer,
 )
 
-REVISION = "0123456789abcdef0123456789abcdef01234567"
+from tests.tiny_models import REVISION, write_tokenizer
+
 TINY_SIDE = 32
 
 
-def write_tokenizer(folder: Path) -> CLIPTokenizer:
-    """A byte-level CLIP tokenizer without merges: 512 byte tokens and the two ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = [chr(byte) for byte in printable] + [chr(256 + at) for at in range(256 - len(printable))]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({token: at for at, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    write_tokenizer(folder)
     return CLIPTokenizer.from_pretrained(str(folder), model_max_length=77)
 
 
@@ -89,7 +84,7 @@ def tiny_sd15(scratch: Path) -> DiffusionPipeline:
     return StableDiffusionPipeline(
         vae=_vae(),
         text_encoder=CLIPTextModel(_text_config()),
-        tokenizer=write_tokenizer(scratch / "tokenizer"),
+        tokenizer=_tokenizer(scratch / "tokenizer"),
         unet=_unet(16),
         scheduler=PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1),
         safety_checker=_safety_checker(),
@@ -102,9 +97,11 @@ def tiny_turbo(scratch: Path) -> DiffusionPipeline:
     return StableDiffusionPipeline(
         vae=_vae(),
         text_encoder=CLIPTextModel(_text_config(hidden_act="gelu")),
-        tokenizer=write_tokenizer(scratch / "tokenizer"),
+        tokenizer=_tokenizer(scratch / "tokenizer"),
         unet=_unet(16, use_linear_projection=True),
-        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="trailing", steps_offset=1),
+        scheduler=EulerDiscreteScheduler(
+            beta_schedule="scaled_linear", timestep_spacing="trailing", steps_offset=1
+        ),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -118,8 +115,8 @@ def tiny_sdxl(scratch: Path) -> DiffusionPipeline:
         vae=_vae(),
         text_encoder=CLIPTextModel(_text_config()),
         text_encoder_2=CLIPTextModelWithProjection(_text_config(hidden_act="gelu")),
-        tokenizer=write_tokenizer(scratch / "tokenizer"),
-        tokenizer_2=write_tokenizer(scratch / "tokenizer_2"),
+        tokenizer=_tokenizer(scratch / "tokenizer"),
+        tokenizer_2=_tokenizer(scratch / "tokenizer_2"),
         unet=_unet(32, projection_class_embeddings_input_dim=16 + 6 * 4, **added),
         scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", steps_offset=1),
     )

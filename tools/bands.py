@@ -26,7 +26,7 @@ def firing_facts(activations: Floats, *, n_images: int | None = None) -> FiringF
     live = activations[activations > 0]
     if not len(live):
         return FiringFacts(density=0.0, threshold=0.0, p99=0.0)
-    p99 = float(np.percentile(live, 99))
+    p99 = max(float(np.percentile(live, 99)), float(np.finfo(np.float32).tiny))
     return FiringFacts(density=len(live) / (n_images or len(activations)), threshold=p99 / 2, p99=p99)
 
 

@@ -43,9 +43,11 @@ class MemoryImageStore:
         self._png: dict[str, bytes] = {}
 
     def put(self, image: Image.Image) -> str:
-        """Store the PNG of a picture."""
+        """Store the PNG of a picture as RGB without its metadata."""
+        plain = image.convert("RGB")
+        plain.info = {}
         buffer = io.BytesIO()
-        image.save(buffer, format="PNG", compress_level=1)
+        plain.save(buffer, format="PNG", compress_level=1)
         return self.put_png(buffer.getvalue())
 
     def put_png(self, data: bytes) -> str:
@@ -59,6 +61,10 @@ class MemoryImageStore:
         with Image.open(io.BytesIO(self._png[image])) as opened:
             opened.load()
             return opened
+
+    def png(self, image: str) -> bytes:
+        """The PNG bytes; KeyError names a missing image."""
+        return self._png[image]
 
     def has(self, image: str) -> bool:
         """Whether the picture is here."""

@@ -1,4 +1,4 @@
-"""Facts of every feature of a dictionary: neighbours, nearest words, tags; computed once and kept as JSON."""
+"""Facts of every feature of a dictionary: put together, tagged, and kept as one JSON file."""
 
 from __future__ import annotations
 
@@ -9,49 +9,59 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from sae.statistics import Statistics
+from tools.bands import firing_facts
 from tools.errors import IntegrityError
+from tools.exemplars import ProbeSet
 from tools.protocols import FeatureFacts, Floats, Ints
 
-_BLOCK = 1024
 _ROWS = TypeAdapter(list[FeatureFacts])
 
 Ranked = tuple[tuple[str, float], ...]
 
 
-def _unit(rows: Floats) -> Floats:
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = np.divide(rows, np.maximum(length, 1e-12), dtype=np.float32)
-    return unit
+def assemble_facts(
+    statistics: Statistics,
+    *,
+    neighbours: Ints | None = None,
+    vocabulary: Sequence[Ranked] = (),
+    tags: Sequence[Ranked] = (),
+) -> list[FeatureFacts]:
+    """One row per feature of a dictionary's statistics; what is left out stays empty.
 
-
-def nearest_features(decoder: Floats, *, count: int = 8) -> Ints:
-    """For each row of an (F, d) decoder the ``count`` other rows of highest cosine, nearest first."""
-    unit = _unit(decoder)
-    count = min(count, len(unit) - 1)
-    found = np.zeros((len(unit), count), dtype=np.int32)
-    for start in range(0, len(unit), _BLOCK):
-        cosine = unit[start : start + _BLOCK] @ unit.T
-        cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = -np.inf
-        found[start : start + _BLOCK] = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
-    return found
-
-
-def nearest_words(
-    decoder: Floats, embeddings: Floats, words: Sequence[str], *, count: int = 12
-) -> list[Ranked]:
-    """For each row of an (F, d) decoder the words whose (V, d) text embeddings have the highest cosine.
-
-    Meaningful only where the dictionary lives in the joint image-text space of a multimodal backbone.
+    ``neighbours``: (F, n); ``vocabulary`` and ``tags``: one per feature, best first.
     """
-    if len(words) != len(embeddings) or decoder.shape[1] != embeddings.shape[1]:
-        raise ValueError(
-            f"{len(words)} words, embeddings {embeddings.shape} and decoder {decoder.shape} do not fit; "
-            "give one embedding per word, as wide as the decoder."
+    count = len(statistics.density)
+    for given in (neighbours, vocabulary, tags):
+        if given is not None and len(given) not in (0, count):
+            raise ValueError(f"{len(given)} rows for {count} features; give one row per feature.")
+    return [
+        FeatureFacts(
+            density=float(statistics.density[at]),
+            threshold=float(statistics.threshold[at]),
+            p99=float(statistics.p99[at]),
+            neighbours=() if neighbours is None else tuple(neighbours[at].tolist()),
+            vocabulary=vocabulary[at] if vocabulary else (),
+            tags=tags[at] if tags else (),
         )
-    text, unit = _unit(embeddings), _unit(decoder)
+        for at in range(count)
+    ]
+
+
+def tag_features(
+    probe: ProbeSet, similarity: Floats, words: Sequence[str], *, count: int = 12
+) -> list[Ranked]:
+    """For every feature the words an image-text model sees more of where it fires, best first.
+
+    ``similarity``: (n, V) of the probe images, in their order, and the words. A dead feature has no tags.
+    """
     found: list[Ranked] = []
-    for start in range(0, len(unit), _BLOCK):
-        found += [top_words(row, words, count=count) for row in unit[start : start + _BLOCK] @ text.T]
+    for index in range(probe.n_features):
+        column = probe.activations(index)
+        threshold = firing_facts(column).threshold
+        fires = bool((column > threshold).any())
+        lift = tag_lift(similarity, column, threshold=threshold) if fires else np.zeros(0, np.float32)
+        found.append(top_words(lift, words, count=count))
     return found
 
 

@@ -30,12 +30,12 @@ def events(run_id: str) -> str:
 
 
 def explanation(key: str) -> str:
-    """STRING: one explanation, by the hash of everything that determines it."""
+    """STRING: the answer to one request, by the hash of everything that determines it."""
     return _join("explanation", key)
 
 
 def explanations(feature: str) -> str:
-    """ZSET: keys of one feature's explanations by their date, seconds since the epoch."""
+    """ZSET: runs that ended with an explanation of one feature, by its date, seconds since the epoch."""
     return _join("explanations", feature)
 
 
@@ -67,6 +67,11 @@ def bank_prompt(score: str, generator: str, prompt: str) -> str:
 def bank_feature(score: str, generator: str, index: int) -> str:
     """ZSET: images on which one feature is active, by activation."""
     return _join("bank", score, generator, "feature", index)
+
+
+def sealed(generator: str, seed: int) -> str:
+    """HASH: name -> the images it was judged on, for one generator and one run seed."""
+    return _join("sealed", generator, seed)
 
 
 def fingerprints() -> str:

@@ -28,8 +28,9 @@ from tools.errors import DependencyError
 Fsync = Literal["everysec", "always"]
 
 IDLE_S = 60.0
-LOCK_S = 120.0
-LOADING_S = 600.0
+LOCK_S = 600.0
+"""How long to wait for another process that starts the server, which includes loading its data."""
+SILENT_S = 30.0
 SOCKET_BYTES = 100
 """Longest socket path used; the kernel's limit is 107 bytes on Linux and 103 on macOS."""
 BINARIES = ("valkey-server", "redis-server")
@@ -81,7 +82,9 @@ def _private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise DependencyError(f"{path} belongs to someone else, so the embedded Redis cannot use it: remove it.")
+        raise DependencyError(
+            f"{path} belongs to someone else, so the embedded Redis cannot use it: remove it."
+        )
     if found.st_mode & 0o077:
         path.chmod(0o700)
 
@@ -130,11 +133,12 @@ def _watched(folder: Path) -> bool:
 
 
 def _await_ready(path: Path) -> None:
-    deadline = time.monotonic() + LOADING_S
+    deadline = time.monotonic() + SILENT_S
     while (state := redis_watch.state(str(path))) != "ready":
         if state == "gone" or time.monotonic() >= deadline:
             raise DependencyError(
-                f"The embedded Redis at {path} does not answer ({state}): run `namesae doctor`, or set REDIS_URL."
+                f"The embedded Redis at {path} does not answer ({state}): "
+                "run `namesae doctor`, or set REDIS_URL."
             )
         time.sleep(0.02)
 
@@ -170,8 +174,8 @@ def _start(data_dir: Path, idle_s: float, fsync: Fsync) -> None:
     ).stdout.decode(errors="replace")
     if told != "ready":
         raise DependencyError(
-            f"The embedded Redis ({binary}) did not start: {told or 'no reason given'}. Set REDIS_URL to a server "
-            f"of your own, or move {folder} away to start empty."
+            f"The embedded Redis ({binary}) did not start: {told or 'no reason given'}. "
+            f"Set REDIS_URL to a server of your own, or move {folder} away to start empty."
         )
 
 
@@ -208,7 +212,7 @@ def status(data_dir: Path) -> ServerStatus:
 
 
 def stop(data_dir: Path) -> bool:
-    """End the server with everything written; False when none ran. A process that still needs it starts another."""
+    """End the server, all written; False when none ran. A process that still needs it starts another."""
     if not server_folder(data_dir).is_dir():
         return False
     with _locked(data_dir) as folder:

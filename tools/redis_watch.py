@@ -27,6 +27,8 @@ State = Literal["ready", "loading", "silent", "gone"]
 
 END_S = 15.0
 """How long a server may take to write its data and leave before it is killed."""
+START_S = 60.0
+"""How long a server may take to open its socket; it loads its data after that, however long it takes."""
 JOIN_S = 0.5
 """How long a round waits for a process that is just starting or joining the server."""
 PR_SET_PDEATHSIG = 1
@@ -119,7 +121,7 @@ def recorded(folder: Path) -> dict[str, str]:
 
 
 def take_server_lock(folder: Path) -> int:
-    """The server lock, after ending a server whose watcher was killed; NotStarted when another machine has it."""
+    """The server lock, after ending a server left without its watcher; NotStarted where that is not ours."""
     for signum, wait_s in ((signal.SIGTERM, END_S), (signal.SIGKILL, END_S)):
         descriptor = hold(folder / "server.lock", 0)
         last = recorded(folder)
@@ -130,7 +132,9 @@ def take_server_lock(folder: Path) -> int:
             descriptor = hold(folder / "server.lock", wait_s)
         if descriptor is not None:
             return descriptor
-    raise NotStarted(f"its data in {folder} are in use by a server on {recorded(folder).get('host', 'another host')}")
+    raise NotStarted(
+        f"its data in {folder} are in use by a server on {recorded(folder).get('host', 'another host')}"
+    )
 
 
 def _end_with_parent() -> Callable[[], None] | None:
@@ -145,8 +149,7 @@ def start(plan: Plan) -> subprocess.Popen[bytes]:
     lock = take_server_lock(plan.folder)
     log = plan.folder / "redis.log"
     log.unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(plan.socket)
+    Path(plan.socket).unlink(missing_ok=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
             plan.command,
@@ -161,12 +164,20 @@ def start(plan: Plan) -> subprocess.Popen[bytes]:
     draft = plan.folder / "server.json.new"
     draft.write_text(json.dumps(record))
     draft.replace(plan.folder / "server.json")
-    while state(plan.socket) == "gone":
+    _await_ready(server, plan.socket, log)
+    return server
+
+
+def _await_ready(server: subprocess.Popen[bytes], path: str, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while (now := state(path)) != "ready":
         if server.poll() is not None:
             lines = log.read_text(errors="replace").strip().splitlines()
-            raise NotStarted(f"it ended at once, saying: {lines[-1] if lines else 'nothing'} (log: {log})")
+            raise NotStarted(f"it ended, saying: {lines[-1] if lines else 'nothing'} (log: {log})")
+        if now != "loading" and time.monotonic() >= deadline:
+            end(server)
+            raise NotStarted(f"it did not answer within {START_S:.0f} s (log: {log})")
         time.sleep(0.005)
-    return server
 
 
 def watch(server: subprocess.Popen[bytes], plan: Plan) -> None:

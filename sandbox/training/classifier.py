@@ -23,7 +23,10 @@ MODEL_ARGS: dict[str, Any] = {"img_size": 64, "patch_size": 8, "embed_dim": 128,
 
 def build() -> nn.Module:
     """A randomly initialised classifier of the twenty objects, 0.8 M parameters."""
-    return timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(OBJECTS), **MODEL_ARGS)
+    model: nn.Module = timm.create_model(
+        ARCHITECTURE, pretrained=False, num_classes=len(OBJECTS), **MODEL_ARGS
+    )
+    return model
 
 
 class Trainer:
@@ -44,7 +47,11 @@ class Trainer:
 def save(model: nn.Module, folder: Path) -> None:
     """Write the folder timm loads as ``local-dir:``, fp16."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {k: v.half().contiguous() for k, v in model.state_dict().items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     config = {
         "architecture": ARCHITECTURE,
         "num_classes": len(OBJECTS),

@@ -1,7 +1,8 @@
 """Train the sandbox's CLIP: an open_clip model from a custom config, contrastive on pictures and captions.
 
-The loss is SigLIP's (arXiv 2303.15343) with one change: a picture and a caption match when the caption is true of the
-picture, so two pictures of red fish both match 'red fish'. Every text weighs its matches and its others alike.
+The loss is SigLIP's (arXiv 2303.15343) with one change: a picture and a caption match when the caption is
+true of the picture, so two pictures of red fish both match 'red fish'. Every text weighs its matches and its
+others alike.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from sandbox.training.loop import Plan, train
 from sandbox.training.pictures import batch
 from sandbox.training.tokens import CONTEXT, end_token, load_tokenizer, train_tokenizer
 from sandbox.world.captions import caption
-from sandbox.world.concepts import VALUES, label_matrix, parse, truth
-from sandbox.world.vocabulary import MEANINGS, Value
+from sandbox.world.concepts import VALUES, truth
+from sandbox.world.vocabulary import MEANINGS
 
 WIDTH = 128
 MEAN = (0.5, 0.5, 0.5)
@@ -36,7 +37,14 @@ def model_config(vocab_size: int) -> dict[str, Any]:
     """The open_clip model_cfg of the sandbox's CLIP."""
     return {
         "embed_dim": WIDTH,
-        "vision_cfg": {"image_size": 64, "layers": 4, "width": WIDTH, "patch_size": 8, "head_width": 32, "mlp_ratio": 4.0},
+        "vision_cfg": {
+            "image_size": 64,
+            "layers": 4,
+            "width": WIDTH,
+            "patch_size": 8,
+            "head_width": 32,
+            "mlp_ratio": 4.0,
+        },
         "text_cfg": {
             "context_length": CONTEXT,
             "vocab_size": vocab_size,
@@ -116,7 +124,14 @@ def save(model: open_clip.CLIP, config: dict[str, Any], folder: Path) -> None:
     """Write the folder open_clip loads as ``local-dir:``, fp16."""
     weights = {k: v.half().contiguous() for k, v in model.state_dict().items() if not k.endswith("attn_mask")}
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
-    preprocess = {"mean": MEAN, "std": MEAN, "interpolation": "bicubic", "resize_mode": "squash", "size": 64, "mode": "RGB"}
+    preprocess = {
+        "mean": MEAN,
+        "std": MEAN,
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+        "size": 64,
+        "mode": "RGB",
+    }
     card = {"model_cfg": config | {"init_logit_bias": -5.0}, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(card, indent=1))
 
@@ -133,5 +148,3 @@ def main(models: Path, work: Path, *, steps: int, seed: int = 0) -> None:
     with sdpa_kernel([SDPBackend.MATH]):  # 1.5 times as fast as the fused kernel on a CPU at 65 tokens
         train(model, Trainer(model, load_tokenizer(out), images=128, seed=seed), plan, work)
     save(model, config, out)
-
-

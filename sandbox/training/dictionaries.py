@@ -1,7 +1,8 @@
-"""Train the sandbox's three dictionaries, without labels, on activations of the shipped backbones; measure their features.
+"""Train the sandbox's three dictionaries, without labels, on activations of the shipped backbones; measure
+their features.
 
-Each folder ends up with weights, statistics on the probe set, facts (neighbours, vocabulary, tags) and the truth table.
-Configurations were chosen by FVU and L0 alone.
+Each folder ends up with weights, statistics on the probe set, facts (neighbours, vocabulary, tags) and the
+truth table. Configurations were chosen by FVU and L0 alone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import NamedTuple
 import torch
 
 from sae.backbone import VisionBackbone, load_backbone
-from sae.card import BackboneSpec, Origin, Pooling
+from sae.card import BackboneSpec, Origin, Pooling, ProbeSet
 from sae.dictionary import SparseDictionary
 from sae.fit import Fit, measure_fit
 from sae.training import TrainingConfig, train_dictionary
+from sandbox.activations import measure
+from sandbox.heldout import held_out
+from sandbox.sets import SIZES
 from sandbox.training.pictures import batch
+from sandbox.truth import save_truth, truth_table
 
 PICTURES = 60_000
-PROBE = 4_000
 CHUNK = 250
 
 
@@ -38,14 +42,35 @@ class Recipe(NamedTuple):
 CLIP = BackboneSpec(kind="open_clip", source="../clip")
 VIT = BackboneSpec(kind="timm", source="../vit")
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("sandbox", CLIP, "pooled", "none", TrainingConfig(n_features=512, k=12, steps=6000, dead_after=200_000), 0),
-    Recipe("sandbox-patch", CLIP, "block.2", "max", TrainingConfig(n_features=768, k=16, steps=8000, dead_after=400_000), 12),
-    Recipe("sandbox-vit", VIT, "pooled", "none", TrainingConfig(n_features=384, k=10, steps=6000, dead_after=200_000), 0),
+    Recipe(
+        "sandbox",
+        CLIP,
+        "pooled",
+        "none",
+        TrainingConfig(n_features=512, k=12, steps=6000, dead_after=200_000),
+        0,
+    ),
+    Recipe(
+        "sandbox-patch",
+        CLIP,
+        "block.2",
+        "max",
+        TrainingConfig(n_features=768, k=16, steps=8000, dead_after=400_000),
+        12,
+    ),
+    Recipe(
+        "sandbox-vit",
+        VIT,
+        "pooled",
+        "none",
+        TrainingConfig(n_features=384, k=10, steps=6000, dead_after=200_000),
+        0,
+    ),
 )
 
 
 def collect(backbone: VisionBackbone, recipe: Recipe, *, pictures: int, seed: str) -> torch.Tensor:
-    """(n, d) float16 activations of fresh training pictures; of ``recipe.tokens`` random patches each if any."""
+    """(n, d) float16 activations of fresh training pictures; random patches of each where it has any."""
     found = []
     chance = torch.Generator().manual_seed(len(seed))
     for start in range(0, pictures, CHUNK):
@@ -61,7 +86,7 @@ def collect(backbone: VisionBackbone, recipe: Recipe, *, pictures: int, seed: st
 
 
 def train_one(recipe: Recipe, models: Path, *, steps: int, seed: int) -> tuple[SparseDictionary, Fit]:
-    """Train one recipe and write its folder's weights and card; the fit is on pictures it was not trained on."""
+    """Train one recipe and write its folder's weights and card; the fit is on other pictures."""
     folder = models / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     backbone = load_backbone(recipe.backbone.located(folder), device="cpu", dtype=torch.float32)
@@ -75,9 +100,11 @@ def train_one(recipe: Recipe, models: Path, *, steps: int, seed: int) -> tuple[S
         hook_point=recipe.hook_point,
         pooling=recipe.pooling,
         generator="../sd",
+        probe_set=ProbeSet(source="sandbox.sets", images=SIZES["probe"]),
         tagger=CLIP,
     )
     dictionary.save(folder, origin, dtype=torch.float16)
+    save_truth(truth_table(measure(folder).activations, held_out().labels), folder)
     return dictionary, measure_fit(dictionary, fresh)
 
 

@@ -1,13 +1,14 @@
-"""One training loop for every model: seeded steps, a logged curve, state saved so that a stop loses minutes."""
+"""One training loop for every model: seeded steps, a logged curve, state saved so that a stop loses
+minutes.
+"""
 
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -49,11 +50,13 @@ StepLoss = Callable[[int], tuple[torch.Tensor, dict[str, float]]]
 def train(model: nn.Module, step_loss: StepLoss, plan: Plan, folder: Path) -> State:
     """Train to ``plan.steps``, resuming from ``folder``; the averaged weights end up in the model if kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]},
         {"params": [p for p in model.parameters() if p.requires_grad and p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), weight_decay=plan.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        groups, lr=plan.lr, betas=(0.9, 0.98), weight_decay=plan.weight_decay, fused=True
+    )
     average = {k: v.clone() for k, v in model.state_dict().items()} if plan.ema else {}
     state = State(model, average, folder)
     start = _resume(state, optimiser)
@@ -114,7 +117,7 @@ def _save(state: State, optimiser: torch.optim.Optimizer, step: int) -> None:
         },
         path.with_suffix(".new"),
     )
-    os.replace(path.with_suffix(".new"), path)
+    path.with_suffix(".new").replace(path)
 
 
 def _log(folder: Path, step: int, figures: dict[str, float], pace: float) -> None:

@@ -35,7 +35,7 @@ def to_pixels(images: Sequence[Image.Image]) -> torch.Tensor:
 
 
 def batch(seed: str, count: int, *, balanced: float = 0.5, held_out: bool = False) -> Batch:
-    """``count`` scenes to train on (or held out), a share of them balanced and the rest as the world has them."""
+    """``count`` scenes to train on (or held out), a share balanced, the rest as the world has them."""
     rng = random.Random(seed)
     scenes = [draw_scene(rng, balanced=balanced, held_out=held_out) for _ in range(count)]
     return Batch(scenes, to_pixels([render(scene, rng.randrange(2**31)) for scene in scenes]))

@@ -1,6 +1,8 @@
-"""Train the attribute reader: a small CNN that says what a picture shows. Trained on renders alone; explained by nobody.
+"""Train the attribute reader: a small CNN that says what a picture shows. Trained on renders alone;
+explained by nobody.
 
-It judges generated pictures, so it is trained on renders made a little worse (blur, noise, shifted colour) as well.
+It judges generated pictures, so it is trained on renders made a little worse (blur, noise, shifted colour) as
+well.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class Reader(nn.Module):
         super().__init__()
         inside = (3, *WIDTHS[:-1])
         self.trunk = nn.Sequential(*(_block(a, b) for a, b in zip(inside, WIDTHS, strict=True)))
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[-1] * 16, len(values)) for name, values in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(WIDTHS[-1] * 16, len(values)) for name, values in ATTRIBUTES.items()}
+        )
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         seen = self.trunk(pixels).flatten(1)
@@ -53,7 +57,9 @@ class Reader(nn.Module):
         """What each picture shows: attribute to value."""
         found: list[dict[str, str]] = []
         for start in range(0, len(images), 256):
-            logits = self(to_pixels([im.convert("RGB").resize((64, 64)) for im in images[start : start + 256]]))
+            logits = self(
+                to_pixels([im.convert("RGB").resize((64, 64)) for im in images[start : start + 256]])
+            )
             best = {name: table.argmax(1).tolist() for name, table in logits.items()}
             rows = len(images[start : start + 256])
             found += [{name: ATTRIBUTES[name][best[name][i]] for name in ATTRIBUTES} for i in range(rows)]
@@ -63,7 +69,12 @@ class Reader(nn.Module):
 def load_reader(folder: Path) -> Reader:
     """The trained reader of a model folder, in evaluation mode."""
     reader = Reader()
-    reader.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "model.safetensors").items()})
+    reader.load_state_dict(
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(folder / "model.safetensors").items()
+        }
+    )
     return reader.eval()
 
 
@@ -106,4 +117,6 @@ def main(models: Path, work: Path, *, steps: int, seed: int = 0) -> None:
     out.mkdir(parents=True, exist_ok=True)
     weights = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     save_file(weights, out / "model.safetensors")
-    (out / "config.json").write_text(json.dumps({"architecture": "sandbox.training.reader.Reader", "widths": WIDTHS}))
+    (out / "config.json").write_text(
+        json.dumps({"architecture": "sandbox.training.reader.Reader", "widths": WIDTHS})
+    )

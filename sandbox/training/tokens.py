@@ -38,7 +38,7 @@ def train_tokenizer(folder: Path, *, seed: int = 0) -> None:
 
 
 def _write_clip_format(model: dict[str, object], folder: Path) -> None:
-    """CLIP wants the alphabet twice (bare and with </w>) and the two specials last: the end token is the largest id."""
+    """CLIP wants the alphabet twice (bare and with </w>) and the specials last: the end is the largest id."""
     merges = [tuple(m) if isinstance(m, list) else tuple(str(m).split(" ")) for m in model["merges"]]  # type: ignore[attr-defined]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(c + "</w>" for c in alphabet)]
@@ -49,7 +49,9 @@ def _write_clip_format(model: dict[str, object], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8"
+    )
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:

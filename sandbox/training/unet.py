@@ -1,7 +1,7 @@
 """Train the sandbox's latent U-Net and write the whole StableDiffusionPipeline folder.
 
-Text encoder: the sandbox CLIP's own text tower, frozen. Objective: v-prediction on a cosine schedule with min-SNR
-weights (arXiv 2303.09556), captions dropped one time in ten for classifier-free guidance.
+Text encoder: the sandbox CLIP's own text tower, frozen. Objective: v-prediction on a cosine schedule with
+min-SNR weights (arXiv 2303.09556), captions dropped one time in ten for classifier-free guidance.
 """
 
 from __future__ import annotations
@@ -12,34 +12,31 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from sandbox.training.codes import CHANNELS, Code, load_code
 from sandbox.training.loop import Plan, train
+from sandbox.training.pictures import batch
 from sandbox.training.tokens import CONTEXT, load_tokenizer
 from sandbox.world.captions import JUDGE_TEMPLATE, TEMPLATES, all_words, caption
 from sandbox.world.lexicon import lexicon
-from sandbox.world.renderer import render
-from sandbox.world.scene import Scene, draw_scene
 
 WIDTH = 152
-PICTURES = 100_000
-BATCH = 128
+BATCH = 64
 DROPPED = 0.1
 SNR_CAP = 5.0
 STEPS, GUIDANCE = 12, 3.0
 
 
 def build() -> UNet2DConditionModel:
-    """A randomly initialised U-Net on 4x4x32 latents, 5.6 M parameters."""
+    """A randomly initialised U-Net on 4x4x48 latents, 5.6 M parameters."""
     return UNet2DConditionModel(
         sample_size=4,
-        in_channels=32,
-        out_channels=32,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D",),
         up_block_types=("CrossAttnUpBlock2D",),
         block_out_channels=(WIDTH,),
@@ -87,7 +84,13 @@ def _renamed(weights: dict[str, torch.Tensor], layers: int, *, prefix: str) -> d
         "final_layer_norm.weight": weights["ln_final.weight"],
         "final_layer_norm.bias": weights["ln_final.bias"],
     }
-    names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2", "attn.out_proj": "self_attn.out_proj"}
+    names = {
+        "ln_1": "layer_norm1",
+        "ln_2": "layer_norm2",
+        "mlp.c_fc": "mlp.fc1",
+        "mlp.c_proj": "mlp.fc2",
+        "attn.out_proj": "self_attn.out_proj",
+    }
     for i in range(layers):
         theirs, ours = f"transformer.resblocks.{i}.", f"encoder.layers.{i}."
         for kind in ("weight", "bias"):
@@ -98,48 +101,28 @@ def _renamed(weights: dict[str, torch.Tensor], layers: int, *, prefix: str) -> d
     return {prefix + name: value.float() for name, value in out.items()}
 
 
-def latents(vae: AutoencoderKL, work: Path, *, seed: int) -> tuple[list[Scene], npt.NDArray[np.float16]]:
-    """PICTURES scenes and their scaled latents (n, 32, 4, 4), encoded once and kept in ``work``."""
-    from sandbox.training.pictures import to_pixels
-
-    rng = random.Random(f"unet/{seed}")
-    scenes = [draw_scene(rng, balanced=0.6) for _ in range(PICTURES)]
-    path = work / "latents.npy"
-    if path.exists():
-        return scenes, np.load(path, mmap_mode="r")
-    found = np.empty((PICTURES, 32, 4, 4), np.float16)
-    with torch.no_grad():
-        for start in range(0, PICTURES, 250):
-            drawn = [render(scene, start + i) for i, scene in enumerate(scenes[start : start + 250])]
-            with torch.autocast("cpu", torch.bfloat16):
-                mean = vae.encode(to_pixels(drawn)).latent_dist.mean.float()
-            found[start : start + len(drawn)] = (mean * vae.config.scaling_factor).numpy()
-    work.mkdir(parents=True, exist_ok=True)
-    np.save(path, found)
-    return scenes, found
-
-
 class Trainer:
     """Draws a batch for a step number and measures the loss on it."""
 
-    def __init__(self, unet: UNet2DConditionModel, models: Path, work: Path, *, seed: int) -> None:
-        self.unet, self.seed = unet, seed
+    def __init__(self, unet: UNet2DConditionModel, models: Path, code: Code, *, seed: int) -> None:
+        self.unet, self.code, self.seed = unet, code, seed
         self.tokenizer = load_tokenizer(models / "sd" / "tokenizer")
-        self.text = CLIPTextModel.from_pretrained(models / "sd" / "text_encoder").float().eval().requires_grad_(False)
-        vae = AutoencoderKL.from_pretrained(models / "sd" / "vae").float().eval()
-        self.scenes, self.latents = latents(vae, work, seed=seed)
+        self.text = (
+            CLIPTextModel.from_pretrained(models / "sd" / "text_encoder").float().eval().requires_grad_(False)
+        )
         self.noise_levels = schedule().alphas_cumprod
 
     def said(self, captions: list[str]) -> torch.Tensor:
         ids = self.tokenizer(captions, padding="max_length", truncation=True, max_length=CONTEXT)["input_ids"]
-        return self.text(torch.tensor(ids)).last_hidden_state
+        found: torch.Tensor = self.text(torch.tensor(ids)).last_hidden_state
+        return found
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = random.Random(f"unet/{self.seed}/{step}")
-        rows = sorted(rng.sample(range(PICTURES), BATCH))
-        captions = ["" if rng.random() < DROPPED else caption(self.scenes[row], rng) for row in rows]
+        rng = random.Random(f"captions/{self.seed}/{step}")
+        drawn = batch(f"unet/{self.seed}/{step}", BATCH, balanced=0.6)
+        captions = ["" if rng.random() < DROPPED else caption(scene, rng) for scene in drawn.scenes]
         chance = torch.Generator().manual_seed(step)
-        clean = torch.from_numpy(self.latents[rows].astype(np.float32))
+        clean = self.code.encode(drawn.pixels)
         noise = torch.randn(clean.shape, generator=chance)
         at = torch.randint(0, 1000, (BATCH,), generator=chance)
         level = self.noise_levels[at][:, None, None, None]
@@ -190,11 +173,15 @@ def write_cards(out: Path) -> None:
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
     }
-    index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", "requires_safety_checker": False}
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.42.1",
+        "requires_safety_checker": False,
+    }
     (out / "model_index.json").write_text(json.dumps(index | parts, indent=1))
     card = {
         "generator": "sandbox-sd",
-        "draws": "Flat drawings, 64x64: one to three alike objects (with a colour and a texture) on a background.",
+        "draws": "Flat drawings, 64x64: one to three alike objects, of a colour and a texture, on a ground.",
         "vocabulary": list(all_words()),
         "size": 64,
         "search_template": TEMPLATES[0],
@@ -207,12 +194,12 @@ def write_cards(out: Path) -> None:
 
 
 def main(models: Path, work: Path, *, steps: int, seed: int = 0) -> None:
-    """Train and write ``models/sd/unet``, fp16; state in ``work``. Needs ``models/clip`` and ``models/sd/vae``."""
+    """Train and write ``models/sd/unet``, fp16; state in ``work``. Needs ``models/clip``."""
     torch.manual_seed(seed)
     if not (models / "sd" / "text_encoder" / "model.safetensors").exists():
         prepare(models)
     unet = build()
-    plan = Plan(steps=steps, lr=1e-3, ema=0.999, weight_decay=0.01, log_every=100, save_every=500)
+    plan = Plan(steps=steps, lr=1e-3, ema=0.9993, weight_decay=0.01, log_every=200, save_every=1000)
     with sdpa_kernel([SDPBackend.MATH]):
-        train(unet, Trainer(unet, models, work, seed=seed), plan, work)
+        train(unet, Trainer(unet, models, load_code(work.parent / "codes", seed=seed), seed=seed), plan, work)
     unet.half().save_pretrained(models / "sd" / "unet", safe_serialization=True)

@@ -100,5 +100,18 @@ def partial_parts(scene: Scene, rng: random.Random) -> dict[str, str]:
 def all_words() -> tuple[str, ...]:
     """Every word any caption can hold, sorted: the closed vocabulary of the world's models."""
     frames = " ".join((*TEMPLATES, JUDGE_TEMPLATE)).replace("{}", " ").split()
-    function = {"a", "an", "of", "and", "or", "on", "in", "at", *GENERIC, *PLACES.values(), *frames, *NEGATIONS}
+    function = {
+        "a",
+        "an",
+        "of",
+        "and",
+        "or",
+        "on",
+        "in",
+        "at",
+        *GENERIC,
+        *PLACES.values(),
+        *frames,
+        *NEGATIONS,
+    }
     return tuple(sorted(set(MEANINGS) | (function - set(NEGATIONS))))

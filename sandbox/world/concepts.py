@@ -73,9 +73,13 @@ def _conjunction(text: str) -> Concept:
             (absent if negated else present).add(MEANINGS[word])
             negated = False
         elif word not in _FUNCTION:
-            raise ValueError(f"Word {word!r} is not in the world's vocabulary; see sandbox.world.captions.all_words().")
+            raise ValueError(
+                f"Word {word!r} is not in the world's vocabulary; see sandbox.world.captions.all_words()."
+            )
     if not present | absent:
-        raise ValueError(f"Name {text!r} says nothing about a scene; use at least one word of the vocabulary.")
+        raise ValueError(
+            f"Name {text!r} says nothing about a scene; use at least one word of the vocabulary."
+        )
     return Concept(frozenset(present), frozenset(absent))
 
 
@@ -84,4 +88,5 @@ _FUNCTION = frozenset(all_words()) - set(MEANINGS)
 
 def truth(name: str, matrix: Bools) -> Bools:
     """(n,) truth of a name on the rows of a label matrix; 'or' joins alternatives."""
-    return np.any([concept.holds(matrix) for concept in parse(name)], axis=0)
+    found: Bools = np.any([concept.holds(matrix) for concept in parse(name)], axis=0)
+    return found

@@ -1,15 +1,16 @@
-"""What the words of the world mean to a proposer: category, canonical form, family. Written beside the generator's card.
+"""What the words of the world mean to a proposer: category, canonical form, family. Written beside the
+generator's card.
 
-This is dictionary knowledge (a bird is an animal, 'scarlet' is red), the kind WordNet holds for English: nothing about
-any scene, image or feature.
+This is dictionary knowledge (a bird is an animal, 'scarlet' is red), the kind WordNet holds for English:
+nothing about any scene, image or feature.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sandbox.world.captions import PLACES, TEMPLATES
-from sandbox.world.vocabulary import MEANINGS, SYNONYMS, family_of, plural
+from sandbox.world.captions import TEMPLATES
+from sandbox.world.vocabulary import MEANINGS, PLACES, SYNONYMS, family_of, plural
 
 
 def lexicon() -> dict[str, Any]:
@@ -18,7 +19,11 @@ def lexicon() -> dict[str, Any]:
     for word, meaning in MEANINGS.items():
         if word != meaning.value:
             continue
-        entry: dict[str, Any] = {"category": meaning.attribute, "canonical": word, "synonyms": list(SYNONYMS.get(word, ()))}
+        entry: dict[str, Any] = {
+            "category": meaning.attribute,
+            "canonical": word,
+            "synonyms": list(SYNONYMS.get(word, ())),
+        }
         if meaning.attribute == "object":
             entry["family"] = family_of(word)
         if meaning.attribute in ("object", "family"):

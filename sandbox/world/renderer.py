@@ -58,7 +58,13 @@ def render(scene: Scene, seed: int) -> Image.Image:
 
 
 def _paste(
-    image: Image.Image, tile: Image.Image, at: tuple[int, int], *, body: Image.Image, ink: Image.Image, colour: str
+    image: Image.Image,
+    tile: Image.Image,
+    at: tuple[int, int],
+    *,
+    body: Image.Image,
+    ink: Image.Image,
+    colour: str,
 ) -> None:
     """Paste one object: a dark rim that keeps it apart from any background, the body, the details."""
     image.paste(_rim(colour), (at[0] - 1, at[1] - 1), _grown(body, ink))

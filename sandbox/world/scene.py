@@ -18,13 +18,14 @@ class Scene(NamedTuple):
     texture: str
     background: str
     size: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls
 
 
 HABITATS: dict[str, str] = {
     "fish": "water", "boat": "water", "bird": "sky", "plane": "sky", "butterfly": "grass", "cat": "wood",
-    "tree": "grass", "flower": "grass", "mushroom": "wood", "cactus": "sand", "car": "brick", "rocket": "night",
-    "house": "grass", "castle": "snow", "windmill": "sky", "tent": "sand", "star": "night", "heart": "brick",
+    "tree": "grass", "flower": "grass", "mushroom": "wood", "cactus": "sand", "car": "brick",
+    "rocket": "night", "house": "grass", "castle": "snow", "windmill": "sky", "tent": "sand",
+    "star": "night", "heart": "brick",
     "moon": "night", "cross": "snow",
 }  # fmt: skip
 """Where an object is mostly seen."""
@@ -34,8 +35,9 @@ DRESSES: dict[str, str] = {
 }  # fmt: skip
 """The texture an object mostly wears, plain unless said."""
 PAINTS: dict[str, str] = {
-    "tree": "green", "cactus": "green", "heart": "red", "moon": "yellow", "star": "yellow", "car": "red",
-    "boat": "white", "flower": "pink", "fish": "orange", "rocket": "white", "castle": "purple", "cat": "black",
+    "tree": "green", "cactus": "green", "heart": "red", "moon": "yellow", "star": "yellow",
+    "car": "red", "boat": "white", "flower": "pink", "fish": "orange", "rocket": "white", "castle": "purple",
+    "cat": "black",
 }  # fmt: skip
 """The colour an object mostly has; any, long-tailed, unless said."""
 
@@ -82,7 +84,7 @@ def is_held_out(scene: Scene) -> bool:
 
 
 def draw_scene(rng: random.Random, *, balanced: float, held_out: bool = False) -> Scene:
-    """One scene for training or, ``held_out``, for testing: balanced with that chance, else as the world has them."""
+    """One scene for training or for testing: balanced with that chance, else as the world has them."""
     while True:
         scene = balanced_scene(rng) if rng.random() < balanced else sample_scene(rng)
         if is_held_out(scene) == held_out:

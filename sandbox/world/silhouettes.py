@@ -215,4 +215,6 @@ def silhouette(name: str, side: int) -> Silhouette:
     """The masks of one object at ``side`` pixels, antialiased."""
     body, ink = _drawn(name)
     shape = (side, side)
-    return Silhouette(body.resize(shape, Image.Resampling.LANCZOS), ink.resize(shape, Image.Resampling.LANCZOS))
+    return Silhouette(
+        body.resize(shape, Image.Resampling.LANCZOS), ink.resize(shape, Image.Resampling.LANCZOS)
+    )

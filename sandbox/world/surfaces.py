@@ -24,12 +24,14 @@ def _grid(period: float, phase: float) -> npt.NDArray[np.float64]:
 
 
 def _striped(phase: int) -> npt.NDArray[np.bool_]:
-    return np.broadcast_to((_grid(6, phase) < 3)[:, None], (SIDE * _SCALE,) * 2)
+    bands: npt.NDArray[np.bool_] = np.broadcast_to((_grid(6, phase) < 3)[:, None], (SIDE * _SCALE,) * 2)
+    return bands
 
 
 def _slanted(phase: int) -> npt.NDArray[np.bool_]:
     axis = np.arange(SIDE * _SCALE) / _SCALE
-    return ((axis[:, None] + axis[None, :]) / np.sqrt(2) + phase) % 7 < 3.5
+    bands: npt.NDArray[np.bool_] = ((axis[:, None] + axis[None, :]) / np.sqrt(2) + phase) % 7 < 3.5
+    return bands
 
 
 def _dotted(phase: int) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,189 @@
+"""What an LLM answers: one flat JSON object, checked, then turned into a typed plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from agent.plans import (
+    MAX_CANDIDATES,
+    MAX_NAME,
+    MAX_PROMPT,
+    Candidate,
+    CandidateKind,
+    ConcludePlan,
+    ContradictPlan,
+    DrawPlan,
+    PairPlan,
+    Plan,
+    ShowPlan,
+)
+from agent.records import Intent, Proposal
+from sae.feature import Frozen
+
+MAX_PROMPTS = 12
+MAX_PREDICTIONS = 4
+
+
+class BadReplyError(ValueError):
+    """A reply that is no plan; the message goes back to the LLM."""
+
+
+def _plain(text: str) -> str:
+    """One line of ordinary characters: what is drawn, stored and shown must hide nothing."""
+    line = " ".join(text.split())
+    if not line.isprintable() or any("\ud800" <= each <= "\udfff" for each in line):
+        raise ValueError("it holds characters that cannot be printed")
+    return line
+
+
+Line = Annotated[str, AfterValidator(_plain)]
+
+
+class PromptReply(Frozen):
+    """One prompt to draw."""
+
+    prompt: Line = Field(min_length=1, max_length=MAX_PROMPT)
+    intent: Intent
+    why: Line = Field(max_length=400)
+
+
+class NameReply(Frozen):
+    """One name to race."""
+
+    name: Line = Field(min_length=1, max_length=MAX_NAME)
+    kind: CandidateKind
+    parts: list[Annotated[Line, Field(min_length=1, max_length=MAX_NAME)]] = Field(max_length=12)
+    level: int = Field(ge=0, le=9)
+    fires: list[Annotated[Line, Field(min_length=1, max_length=MAX_PROMPT)]] = Field(max_length=8)
+    rests: list[Annotated[Line, Field(min_length=1, max_length=MAX_PROMPT)]] = Field(max_length=8)
+
+
+class PlanReply(Frozen):
+    """The whole answer; every key is required, whatever the action."""
+
+    thought: str = Field(max_length=4000)
+    action: Literal["draw", "test", "contradict", "show", "conclude"]
+    claim: Line = Field(max_length=400)
+    prompts: list[PromptReply] = Field(max_length=MAX_PROMPTS)
+    low: float = Field(ge=0.0, le=1.0)
+    high: float = Field(ge=0.0, le=1.0)
+    names: list[NameReply] = Field(max_length=MAX_CANDIDATES)
+
+
+def reply_schema() -> dict[str, Any]:
+    """The answer's JSON schema in the subset that strict endpoints accept: no lengths, no references."""
+    schema = PlanReply.model_json_schema()
+    definitions = schema.pop("$defs")
+    return _strict(schema, definitions)
+
+
+def plan_of(text: str) -> Plan:
+    """The plan in a reply, which may stand in prose or a code fence. BadReplyError says what is wrong."""
+    try:
+        reply = PlanReply.model_validate(extract_object(text))
+    except ValidationError as error:
+        raise BadReplyError(_first_fault(error)) from None
+    return _PLANS[reply.action](reply)
+
+
+def extract_object(text: str) -> Any:
+    """The first whole JSON object of a text. BadReplyError when there is none."""
+    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    at = text.find("{")
+    while at >= 0:
+        try:
+            return decoder.raw_decode(text, at)[0]
+        except json.JSONDecodeError:
+            at = text.find("{", at + 1) if text.count("{", 0, at) < 20 else -1
+        except RecursionError:
+            break
+    raise BadReplyError("there is no whole JSON object in it")
+
+
+def _no_constant(name: str) -> float:
+    raise BadReplyError(f"{name} is not a number that can be used")
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the reply"
+    return f"{where}: {first['msg']}"
+
+
+def _proposals(reply: PlanReply) -> tuple[Proposal, ...]:
+    if not reply.prompts:
+        raise BadReplyError(f'the action is "{reply.action}" but "prompts" is empty')
+    return tuple(
+        Proposal(prompt=each.prompt, intent=each.intent, rationale=each.why) for each in reply.prompts
+    )
+
+
+def _draw(reply: PlanReply) -> Plan:
+    return DrawPlan(proposals=_proposals(reply))
+
+
+def _contradict(reply: PlanReply) -> Plan:
+    return ContradictPlan(claim=reply.claim, proposals=_proposals(reply))
+
+
+def _pair(reply: PlanReply) -> Plan:
+    pair = _proposals(reply)
+    if len(pair) != 2:
+        raise BadReplyError(f'the action is "test" but there are {len(pair)} prompts instead of two')
+    return PairPlan(first=pair[0], second=pair[1])
+
+
+def _show(reply: PlanReply) -> Plan:
+    if reply.low >= reply.high:
+        raise BadReplyError(f'the action is "show" but "low" {reply.low} is not below "high" {reply.high}')
+    return ShowPlan(low=reply.low, high=reply.high)
+
+
+def _conclude(reply: PlanReply) -> Plan:
+    if not reply.names:
+        raise BadReplyError('the action is "conclude" but "names" is empty')
+    return ConcludePlan(
+        candidates=tuple(_candidate(name) for name in reply.names), reason=reply.thought[:400]
+    )
+
+
+def _candidate(name: NameReply) -> Candidate:
+    """A name is drawn as itself; only an OR or NOT is drawn through its parts. So no prompt can flatter
+    it."""
+    if name.kind in ("or", "not") and len(name.parts) < (2 if name.kind == "or" else 1):
+        raise BadReplyError(f'the name "{name.name}" is of kind "{name.kind}" but has too few parts')
+    return Candidate(
+        name=" or ".join(name.parts)[:MAX_NAME] if name.kind == "or" else name.name,
+        kind=name.kind,
+        parts=tuple(name.parts) if name.kind in ("and", "or") else (),
+        prompts=tuple(name.parts) if name.kind in ("or", "not") else (name.name,),
+        fires=tuple(name.fires[:MAX_PREDICTIONS]),
+        rests=tuple(name.rests[:MAX_PREDICTIONS]),
+        level=name.level,
+    )
+
+
+_PLANS: dict[str, Callable[[PlanReply], Plan]] = {
+    "draw": _draw,
+    "test": _pair,
+    "contradict": _contradict,
+    "show": _show,
+    "conclude": _conclude,
+}
+_KEPT = frozenset({"type", "properties", "items", "enum", "anyOf"})
+
+
+def _strict(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        return _strict(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    kept = {key: value for key, value in schema.items() if key in _KEPT}
+    if "properties" in kept:
+        kept["properties"] = {key: _strict(value, definitions) for key, value in kept["properties"].items()}
+        kept |= {"required": list(kept["properties"]), "additionalProperties": False}
+    if "items" in kept:
+        kept["items"] = _strict(kept["items"], definitions)
+    return kept

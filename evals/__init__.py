@@ -1,0 +1,1 @@
+"""How good the names are: suites, ground truth, conditions, statistics, reports."""

@@ -1,0 +1,5 @@
+"""``python -m namesae`` is ``namesae``."""
+
+from namesae.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""Python: the same records as the command line's, which a notebook can show."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import PrivateAttr
+
+from agent.events import Event
+from agent.records import Explanation
+from namesae.dictionaries import Listed, TruthRow, find_dictionary, read_truth
+from namesae.lines import event_line
+from namesae.selection import Selection, choose_features, parse_selection
+from namesae.settings import Settings, load_settings
+from namesae.traces import Trace, parse_feature, read_trace
+from namesae.wiring import State, Workbench, open_state, quiet
+from sae.card import DictionaryCard
+from sae.feature import Feature
+from tools.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sae.dictionary import SparseDictionary
+
+Say = Callable[[str], None]
+
+
+class NamedFeature(Explanation):
+    """An Explanation that a notebook shows with its pictures."""
+
+    _settings: Settings = PrivateAttr()
+
+    @classmethod
+    def of(cls, explanation: Explanation, settings: Settings) -> NamedFeature:
+        """The same record; ``settings`` say where its pictures are."""
+        made = cls.model_construct(**{name: getattr(explanation, name) for name in Explanation.model_fields})
+        made._settings = settings
+        return made
+
+    def contact_sheet(self) -> Image.Image:
+        """Exemplars, the best prompts' pictures and the judge's, each with its activation under it."""
+        from namesae.contact_sheet import draw_contact_sheet
+
+        return draw_contact_sheet(self, _state(self._settings).images)
+
+    def trace(self) -> ShownTrace:
+        """How the name was found."""
+        return _trace(self.run, self._settings)
+
+    def _repr_html_(self) -> str:
+        from namesae.notebook_html import render_summary
+
+        return render_summary(self, _state(self._settings).images)
+
+
+class ShownTrace(Trace):
+    """A Trace that a notebook shows as its page."""
+
+    _settings: Settings = PrivateAttr()
+
+    def save(self, path: Path | str) -> Path:
+        """Write the run as one self-contained page."""
+        from namesae.trace_html import write_trace_html
+
+        return write_trace_html(self, _state(self._settings).images, Path(path))
+
+    def _repr_html_(self) -> str:
+        from namesae.notebook_html import render_framed
+
+        return render_framed(self, _state(self._settings).images)
+
+
+class Dictionary:
+    """A dictionary, ready to be named from; its models are loaded once, when first used."""
+
+    def __init__(self, listed: Listed, settings: Settings) -> None:
+        self._listed, self._settings = listed, settings
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self._listed.name
+
+    @property
+    def n_features(self) -> int:
+        """How many features it has."""
+        return self._listed.n_features
+
+    @property
+    def card(self) -> DictionaryCard | None:
+        """Everything about it but its weights; None for the planted one."""
+        return self._listed.card
+
+    @cached_property
+    def truth(self) -> tuple[TruthRow, ...]:
+        """What its features really stand for, where that is known; UsageError where it is not."""
+        return read_truth(self._listed)
+
+    @cached_property
+    def weights(self) -> SparseDictionary:
+        """Its weights (imports torch)."""
+        from sae.dictionary import load_dictionary as load_weights
+
+        if self._listed.folder is None:
+            raise UsageError(f"Dictionary {self._listed.name!r} has no weights: its features are planted.")
+        return load_weights(self._listed.folder)
+
+    def features(self, which: str, *, sample: int | None = None) -> tuple[Feature, ...]:
+        """Features by what stands after the # of a selection: '3,7,10-20' or 'truth>=0.8'."""
+        asked = parse_selection(f"{self._listed.name}#{which}")
+        selection = Selection(self._listed.name, asked.spans, asked.least_f1)
+        return choose_features(selection, self._listed, sample=sample, seed=self._settings.seed)
+
+    def name_features(
+        self, which: str | int | Sequence[Feature], *, again: bool = False, say: Say = quiet
+    ) -> Iterator[NamedFeature]:
+        """Name features one after another, each yielded as it comes."""
+        features = (
+            which if isinstance(which, Sequence) and not isinstance(which, str) else self.features(str(which))
+        )
+        bench = _bench(self._settings, self._listed)
+        for feature in features:
+            yield _named(bench, feature, again=again, say=say)
+
+    def _repr_html_(self) -> str:
+        from namesae.notebook_html import render_dictionary
+
+        return render_dictionary(self._listed)
+
+    def __repr__(self) -> str:
+        return f"Dictionary({self._listed.name!r}, {self._listed.n_features} features)"
+
+
+def name(feature: str | Feature, *, again: bool = False, say: Say = quiet, **settings: Any) -> NamedFeature:
+    """Name one feature, 'sandbox#17': the stored answer to an equal request, else a run.
+
+    ``say`` hears what happens, line by line. ``settings``: any of namesae.settings.Settings, e.g. proposer,
+    max_images, seed. NamesaeErrors say in one sentence what is wrong; an interrupted call can be repeated.
+    """
+    chosen = load_settings(**settings)
+    wanted = parse_feature(str(feature), chosen)
+    bench = _bench(chosen, find_dictionary(wanted.dictionary, chosen))
+    return _named(bench, wanted, again=again, say=say)
+
+
+def load_dictionary(dictionary: str, **settings: Any) -> Dictionary:
+    """A dictionary by name or folder."""
+    chosen = load_settings(**settings)
+    return Dictionary(find_dictionary(dictionary, chosen), chosen)
+
+
+def trace(run: str | Feature | Explanation, **settings: Any) -> ShownTrace:
+    """How a name was found: by run id, by feature (its latest run) or by its Explanation."""
+    return _trace(run.run if isinstance(run, Explanation) else str(run), load_settings(**settings))
+
+
+class _Open(NamedTuple):
+    state: State
+    close: Callable[[], None]
+
+
+@lru_cache(maxsize=4)
+def _open(settings: Settings) -> _Open:
+    # Kept open for the process: the next call in a notebook must not start a server again.
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return _Open(stack.enter_context(open_state(settings)), stack.close)
+
+
+def _state(settings: Settings) -> State:
+    return _open(settings).state
+
+
+@lru_cache(maxsize=4)
+def _bench(settings: Settings, listed: Listed) -> Workbench:
+    return Workbench(settings, _state(settings), listed)
+
+
+def _named(bench: Workbench, feature: Feature, *, again: bool, say: Say) -> NamedFeature:
+    def emit(event: Event) -> None:
+        say(event_line(event))
+
+    return NamedFeature.of(bench.name(feature.index, again=again, emit=emit), bench.settings)
+
+
+def _trace(run: str, settings: Settings) -> ShownTrace:
+    found = read_trace(run, settings, _state(settings))
+    shown = ShownTrace.model_construct(**{name: getattr(found, name) for name in Trace.model_fields})
+    shown._settings = settings
+    return shown

@@ -1,0 +1,197 @@
+"""The command line. Importing it loads no model, no graph and no Redis: commands import what they need."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from namesae.settings import Settings
+
+app = typer.Typer(
+    name="namesae",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Names the features of vision sparse autoencoders, and shows why the name is right.",
+    epilog="A setting is a flag, else NAMESAE_... in the environment or .env, else a line of config.toml.",
+)
+
+
+class ProposerChoice(enum.StrEnum):
+    """The proposers."""
+
+    openai = "openai"
+    lexical = "lexical"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, everything else on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.command()
+def name(
+    selection: Annotated[
+        str,
+        typer.Argument(
+            metavar="DICTIONARY#FEATURES", help="sandbox#17, sandbox#3,7,10-20 or 'sandbox#truth>=0.8'."
+        ),
+    ],
+    proposer: Annotated[
+        ProposerChoice | None,
+        typer.Option(
+            help="Who has the ideas: an LLM, or a search over words. Default: openai where a key is set."
+        ),
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option(metavar="N", help="Search images a feature. Default: 100.")
+    ] = None,
+    cost_limit: Annotated[
+        float | None, typer.Option(metavar="USD", help="What the LLM may cost a feature. Default: 0.10.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Of sampling, search and judge. Default: 0.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(metavar="N", help="Name only N of the features, by seed.")
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option(metavar="FOLDER|ID", help="Draw with this diffusers folder or hub id.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Start a new run although there is a stored answer.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Name features: propose, draw, score, race, and have the winner judged on images it has never seen."""
+    from namesae.naming import Order, name_features
+    from namesae.reporters import choose_reporter
+
+    reporter = choose_reporter(as_json=as_json, quiet=quiet)
+    settings = _settings(
+        proposer=None if proposer is None else proposer.value,
+        max_images=max_images,
+        cost_limit=cost_limit,
+        seed=seed,
+        generator=generator,
+        probe_images=images,
+        control_images=images,
+        yes=yes or None,
+    )
+    order = Order(selection=selection, sample=sample, again=again)
+    summary = name_features(order, settings, reporter, debug=debug).summary
+    if summary.error:
+        _tell(summary.error)
+    return summary.exit_code
+
+
+@app.command()
+def show(
+    feature: Annotated[str, typer.Argument(metavar="DICTIONARY#INDEX")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Show what is stored about a feature: its latest name, figures, rivals, and earlier runs."""
+    from namesae.showing import show_feature
+
+    return show_feature(feature, _settings(), as_json=as_json)
+
+
+@app.command()
+def trace(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run id, or DICTIONARY#INDEX for its latest run.")
+    ],
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the run as one self-contained page.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Show how a name was found: prompts, images, activations, rivals, cost, every LLM message."""
+    from namesae.showing import show_trace
+
+    return show_trace(run, _settings(), html=html, as_json=as_json)
+
+
+@app.command()
+def dictionaries(as_json: AsJson = False, debug: Debug = False) -> int:
+    """List the dictionaries that can be named."""
+    from namesae.showing import show_dictionaries
+
+    return show_dictionaries(_settings(), as_json=as_json)
+
+
+@app.command()
+def doctor(
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the embedded Redis.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Check what naming needs; every line that is not right says how to mend it."""
+    from namesae.doctor import run_doctor
+
+    return run_doctor(_settings(), stop=stop, as_json=as_json)
+
+
+@app.command()
+def demo(debug: Debug = False) -> int:
+    """Name one clear feature of the embedded dictionary and show where to look: no key, GPU or download."""
+    from namesae.demo import run_demo
+
+    return run_demo(debug=debug)
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line; its exit code, with SystemExit after one sentence on stderr for an error."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="namesae")
+    except Exception as error:
+        if "--debug" in arguments:
+            import traceback
+
+            traceback.print_exc()
+        raise SystemExit(_explain(error)) from error
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """The ``namesae`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _settings(**flags: Any) -> Settings:
+    from namesae.settings import load_settings
+
+    return load_settings(**flags)
+
+
+def _tell(sentence: str) -> None:
+    print(f"Error: {sentence}", file=sys.stderr, flush=True)
+
+
+def _explain(error: Exception) -> int:
+    if hasattr(error, "format_message"):
+        sentence, code = f"{str(error.format_message()).rstrip('.')}; see namesae --help.", 2
+    else:
+        from namesae.faults import fault_of
+
+        sentence, code, _ = fault_of(error)
+    _tell(sentence)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What is known of every feature before any search, for dictionaries that come without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from namesae.galleries import Gallery
+from sae.card import BackboneSpec, DictionaryCard
+from sae.statistics import Statistics, decoder_neighbours, nearest_words
+from tools.bands import firing_facts
+from tools.device import best_device
+from tools.exemplars import ProbeSet
+from tools.feature_facts import assemble_facts, tag_features
+from tools.protocols import FeatureFacts, Floats
+from tools.scoring import translated
+
+if TYPE_CHECKING:
+    from sae.backbone import VisionBackbone
+
+BATCH = 64
+POOLED = "pooled"
+
+Ranked = tuple[tuple[str, float], ...]
+
+
+class Wording(NamedTuple):
+    """Words that features are described with before any search."""
+
+    words: tuple[str, ...]
+    template: str
+    """What a word is put into before an image-text model reads it."""
+
+    @property
+    def texts(self) -> list[str]:
+        """What is read."""
+        return [self.template.replace("{}", word) for word in self.words]
+
+
+def work_out_facts(
+    folder: Path, card: DictionaryCard, probe: ProbeSet, *, gallery: Gallery, wording: Wording
+) -> list[FeatureFacts]:
+    """Density and thresholds on the probe set, neighbours by decoder, and words where a model reads them.
+
+    Words nearest the decoder direction exist where the dictionary lies in an image-text model's joint space;
+    tags where such a model, the card's tagger or the backbone itself, reads the probe pictures.
+    """
+    decoder = _decoder(folder)
+    vocabulary: Sequence[Ranked] = ()
+    tags: Sequence[Ranked] = ()
+    reader = _reader(card, folder)
+    if reader is not None and reader.has_text:
+        texts = _texts(reader, wording)
+        if card.hook_point == POOLED and card.tagger in (None, card.backbone):
+            vocabulary = nearest_words(decoder, texts, wording.words, count=12)
+        tags = tag_features(probe, _similarity(reader, gallery, texts), wording.words)
+    return assemble_facts(
+        _statistics(probe), neighbours=decoder_neighbours(decoder), vocabulary=vocabulary, tags=tags
+    )
+
+
+def _statistics(probe: ProbeSet) -> Statistics:
+    rows = [firing_facts(probe.activations(index)) for index in range(probe.n_features)]
+    density, threshold, p99 = (np.array(column, dtype=np.float32) for column in zip(*rows, strict=True))
+    return Statistics(density=density, p99=p99, threshold=threshold)
+
+
+def _decoder(folder: Path) -> Floats:
+    from safetensors.numpy import load_file
+
+    return np.asarray(load_file(folder / "dictionary.safetensors")["W_dec"], dtype=np.float32)
+
+
+def _reader(card: DictionaryCard, folder: Path) -> VisionBackbone | None:
+    """A model that reads pictures and texts alike; None where there is none."""
+    from sae.backbone import load_backbone
+
+    spec: BackboneSpec = card.tagger or card.backbone
+    with translated():
+        backbone = load_backbone(spec.located(folder), device=best_device())
+    return backbone if backbone.has_text else None
+
+
+def _texts(reader: VisionBackbone, wording: Wording) -> Floats:
+    found = [reader.encode_text(texts).float().cpu().numpy() for texts in _chunks(wording.texts)]
+    return np.concatenate(found)
+
+
+def _similarity(reader: VisionBackbone, gallery: Gallery, texts: Floats) -> Floats:
+    """(n, V) cosines of the gallery's pictures and the texts."""
+    found = []
+    for images in _chunks(gallery.images):
+        pixels = reader.preprocess([gallery.picture(image) for image in images])
+        found.append(reader.activations(pixels, [POOLED])[POOLED].float().cpu().numpy())
+    shown = np.concatenate(found)
+    cosine: Floats = _unit(shown) @ _unit(texts).T
+    return cosine
+
+
+def _unit(rows: Floats) -> Floats:
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

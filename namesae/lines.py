@@ -1,0 +1,158 @@
+"""One line of text for each thing a person is told. Pure functions; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.budget import Limits
+    from agent.events import Event, Happening
+    from agent.records import Explanation
+    from tools.protocols import CosyScore
+
+GAP = "   "
+NO_NAME = "(no name)"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage; one decimal below 10 where the whole one would say 0 or 1."""
+    figure = share * 100
+    return f"{figure:.1f} %" if 0 < figure < 1.5 else f"{figure:.0f} %"
+
+
+def score_text(score: CosyScore) -> str:
+    """AUROC with its interval and ceiling, and how often the feature fires."""
+    ceiling = "" if score.ceiling is None else f" (ceiling {score.ceiling:.2f})"
+    interval = f"[{score.auroc_ci.low:.2f}, {score.auroc_ci.high:.2f}]"
+    fires = (
+        f"fires on {percent(score.activation_rate)} of drawn images, {percent(score.control_rate)} of control"
+    )
+    return f"AUROC {score.auroc:.2f} {interval}{ceiling}{GAP}{fires}"
+
+
+def images_text(explanation: Explanation) -> str:
+    """Search images + sealed images."""
+    return f"{explanation.images.search} + {explanation.images.sealed} images"
+
+
+def cost_text(explanation: Explanation) -> str:
+    """What the proposer cost; empty where it is free."""
+    cost = explanation.cost
+    if not cost.llm_calls:
+        return ""
+    price = "price unknown" if cost.usd is None else f"${cost.usd:.4f}"
+    return f"{cost.llm_calls} LLM calls, {price}"
+
+
+def feature_line(explanation: Explanation, *, several: bool = False) -> str:
+    """The result: name, verdict, figures, images; with the feature in front where there are several."""
+    parts = [str(explanation.feature)] if several else []
+    parts += [explanation.name or NO_NAME, verdict_text(explanation)]
+    parts += [] if explanation.sealed is None else [score_text(explanation.sealed)]
+    parts += [images_text(explanation), cost_text(explanation)]
+    parts += [f"stored {explanation.created[:10]}"] if explanation.stored else []
+    return GAP.join(part for part in parts if part)
+
+
+def verdict_text(explanation: Explanation) -> str:
+    """The verdict, with its code where there is one: 'failed (llm_unreachable)'."""
+    return f"{explanation.verdict} ({explanation.code})" if explanation.code else explanation.verdict
+
+
+def launch_line(features: Sequence[str], *, proposer: str, limits: Limits, seed: int) -> str:
+    """What is about to be done, by whom and within which limits."""
+    what = features[0] if len(features) == 1 else f"{len(features)} features"
+    price = "" if limits.usd is None or proposer == "lexical" else f", at most ${limits.usd:.2f} a feature"
+    return (
+        f"Naming {what} with the {proposer} proposer: up to {limits.images} search and "
+        f"{limits.sealed} sealed images{' each' if len(features) > 1 else ''}{price}, seed {seed}."
+    )
+
+
+def event_line(event: Event) -> str:
+    """What has just happened in a run."""
+    said = _TELL[event.what.kind](event.what)
+    # A plan is told before its round is counted, what was scored for it after.
+    number = {"planned": event.round + 1, "scored": event.round}.get(event.what.kind)
+    return said if number is None else f"round {number}: {said}"
+
+
+def quoted(texts: Sequence[str], *, most: int = 6) -> str:
+    """'striped fish', 'ball' and 3 more."""
+    shown = ", ".join(repr(text) for text in texts[:most])
+    return f"{shown} and {len(texts) - most} more" if len(texts) > most else shown
+
+
+def _started(what: Happening) -> str:
+    assert what.kind == "started"
+    return "goes on where it was interrupted" if what.resumed else "begins"
+
+
+def _observed(what: Happening) -> str:
+    assert what.kind == "observed"
+    return (
+        f"active on {percent(what.facts.density)} of the probe set; {what.exemplars} exemplars, "
+        f"{what.hints} prompts known to fire it"
+    )
+
+
+def _planned(what: Happening) -> str:
+    assert what.kind == "planned"
+    if what.names:
+        return f"concludes: {quoted(what.names)} will race"
+    refused = f"; {len(what.refused)} refused" if what.refused else ""
+    return f"{what.plan} {quoted([each.prompt for each in what.granted])}{refused}"
+
+
+def _asked(what: Happening) -> str:
+    assert what.kind == "asked"
+    call = what.call
+    return f"{call.model} answered in {call.seconds:.1f} s" + (f": {call.fault}" if call.fault else "")
+
+
+def _scored(what: Happening) -> str:
+    assert what.kind == "scored"
+    best = max(
+        (
+            (value, trial.proposal.prompt)
+            for trial in what.trials
+            for value in trial.activations
+            if value is not None
+        ),
+        default=None,
+    )
+    strongest = f"; strongest {best[0]:.2f} on {best[1]!r}" if best else ""
+    return f"{what.search} images so far{strongest}"
+
+
+def _raced(what: Happening) -> str:
+    assert what.kind == "raced"
+    shown = ", ".join(
+        f"{rival.name} {'-' if rival.auroc is None else format(rival.auroc, '.2f')}"
+        for rival in what.rivals[:5]
+    )
+    return f"race: {shown}"
+
+
+def _judged(what: Happening) -> str:
+    assert what.kind == "judged"
+    score = "no usable image" if what.sealed is None else score_text(what.sealed)
+    return f"sealed judge: {what.name}{GAP}{score}"
+
+
+def _ended(what: Happening) -> str:
+    assert what.kind == "ended"
+    return f"{what.name or NO_NAME}: {what.verdict}"
+
+
+_TELL = {
+    "started": _started,
+    "observed": _observed,
+    "planned": _planned,
+    "asked": _asked,
+    "scored": _scored,
+    "raced": _raced,
+    "judged": _judged,
+    "ended": _ended,
+}

@@ -1,0 +1,45 @@
+"""The models of one dictionary: what draws, what scores, exemplars, control set. Loaded when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from namesae.galleries import Shelf
+from sae.feature import Exemplar
+from tools.protocols import DrawImages, FeatureFacts, FindExemplars, KnowsControl, ScoreImages
+
+Say = Callable[[str], None]
+"""Tells the person what takes a while."""
+
+
+class Models(NamedTuple):
+    """Everything a run asks of a dictionary; nothing heavy is loaded until it is called."""
+
+    draw: DrawImages
+    score: ScoreImages
+    exemplars: Callable[[], FindExemplars]
+    control: Callable[[], KnowsControl]
+    fingerprint: str
+    """Digest of all that determines what they answer, known without loading any."""
+    lexicon: Path | None = None
+    """What is known of the generator's words."""
+
+
+class KeptExemplars:
+    """A FindExemplars whose findings are written to the image store, so that they can be shown later."""
+
+    def __init__(self, found: FindExemplars, shelf: Shelf) -> None:
+        self._found, self._shelf = found, shelf
+        self.fingerprint = found.fingerprint
+
+    def facts(self, index: int) -> FeatureFacts:
+        """What is known of the feature."""
+        return self._found.facts(index)
+
+    def __call__(self, index: int, *, count: int, low: float = 0.0, high: float = 1.0) -> list[Exemplar]:
+        """Probe images of a quantile band, highest first."""
+        exemplars = self._found(index, count=count, low=low, high=high)
+        self._shelf.keep([each.image for each in exemplars])
+        return exemplars

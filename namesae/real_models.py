@@ -1,0 +1,189 @@
+"""The models a dictionary's card names, found and fingerprinted; weights are loaded when first used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import MutableMapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from agent.lexicon import lexicon_for
+from namesae.dictionaries import FACTS_FILE, Listed
+from namesae.facts import Wording, work_out_facts
+from namesae.galleries import Gallery, Part, Pictures, Shelf, open_pictures
+from namesae.models import KeptExemplars, Models, Say
+from namesae.settings import Settings
+from sae.card import DictionaryCard
+from tools.control import LEAST_CONTROL
+from tools.digest import digest
+from tools.drawing import load_generator
+from tools.errors import UsageError
+from tools.exemplars import MANIFEST, ProbeSet, build_probe_set
+from tools.feature_facts import read_facts, write_facts
+from tools.protocols import FeatureFacts, FindExemplars, KnowsControl, ScoreImages
+from tools.scoring import load_scorer
+
+LEXICON_FILE = "lexicon.json"
+
+
+class Place(NamedTuple):
+    """A model's source: a folder, or a hub id and its revision."""
+
+    source: str
+    revision: str | None = None
+
+
+class Workplace(NamedTuple):
+    """What building a dictionary's probe set, facts and control set needs."""
+
+    listed: Listed
+    settings: Settings
+    shelf: Shelf
+    say: Say
+
+    @property
+    def folder(self) -> Path:
+        """The dictionary's."""
+        assert self.listed.folder is not None
+        return self.listed.folder
+
+    @property
+    def card(self) -> DictionaryCard:
+        """The dictionary's."""
+        assert self.listed.card is not None
+        return self.listed.card
+
+
+def open_real_models(
+    listed: Listed, settings: Settings, shelf: Shelf, *, sums: MutableMapping[str, str], say: Say
+) -> Models:
+    """The models of a dictionary folder. ``sums`` keeps the sums of files already read."""
+    place = Workplace(listed, settings, shelf, say)
+    generator = generator_of(place)
+    draw = load_generator(generator.source, shelf, revision=generator.revision, sums=sums)
+    score = load_scorer(place.folder, shelf, sums=sums)
+    probe, control = _pictures(place, "probe"), _pictures(place, "control")
+    lexicon = _lexicon_beside(generator)
+    wording = Wording(lexicon_for(draw.card, lexicon).words, draw.card.search_template)
+    return Models(
+        draw=draw,
+        score=score,
+        exemplars=cache(lambda: open_exemplars(place, probe, score, wording=wording)),
+        control=cache(lambda: open_control(place, control)),
+        fingerprint=digest(
+            draw=draw.fingerprint,
+            score=score.fingerprint,
+            probe=probe.fingerprint,
+            control=control.fingerprint,
+            facts=_sum_of(place.folder / FACTS_FILE),
+            tagger=None if place.card.tagger is None else place.card.tagger.model_dump(mode="json"),
+            words=list(wording.words),
+        ),
+        lexicon=lexicon,
+    )
+
+
+def generator_of(place: Workplace) -> Place:
+    """What draws: the person's choice, else the card's; a folder, or a hub id with an optional @revision."""
+    chosen = place.settings.generator
+    if chosen is None and place.card.generator is None:
+        raise UsageError(
+            f"Dictionary {place.listed.name!r} names no generator; give one with --generator FOLDER|ID."
+        )
+    source = chosen if chosen is not None else str(place.card.generator)
+    roots = (Path(),) if chosen is not None else (place.folder,)
+    for root in roots:
+        folder = (root / Path(source).expanduser()).resolve()
+        if folder.is_dir():
+            return Place(str(folder))
+    name, _, revision = source.partition("@")
+    return Place(name, revision or None)
+
+
+def open_exemplars(
+    place: Workplace, pictures: Pictures, score: ScoreImages, *, wording: Wording
+) -> FindExemplars:
+    """The probe set, scored once and kept; facts from the dictionary's folder, else worked out and kept."""
+    gallery = Gallery(pictures, place.settings.home / "galleries")
+    place.shelf.show(gallery)
+    folder = place.settings.home / "probes" / digest(score=score.fingerprint, pictures=pictures.fingerprint)
+    if not (folder / MANIFEST).is_file():
+        place.say(f"Scoring {len(gallery.images):,} probe pictures for {place.listed.name}, once.")
+        _build(folder, gallery, score, n_features=place.card.n_features)
+    facts = _facts(place, ProbeSet.open(folder), gallery, folder=folder, wording=wording)
+    return KeptExemplars(ProbeSet.open(folder, facts=facts), place.shelf)
+
+
+def _facts(
+    place: Workplace, probe: ProbeSet, gallery: Gallery, *, folder: Path, wording: Wording
+) -> list[FeatureFacts]:
+    """Those that came with the dictionary, else those worked out beside its probe set."""
+    shipped = place.folder / FACTS_FILE
+    if shipped.is_file():
+        return read_facts(shipped)
+    kept = folder / f"facts-{digest(words=list(wording.words), template=wording.template)}.json"
+    if not kept.is_file():
+        place.say(f"Working out what is known of the features of {place.listed.name}, once.")
+        write_facts(kept, work_out_facts(place.folder, place.card, probe, gallery=gallery, wording=wording))
+    return read_facts(kept)
+
+
+class GalleryControl:
+    """The control set of a gallery; implements KnowsControl."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.images = tuple(dict.fromkeys(gallery.images))
+        self.fingerprint = digest(tool="control", images=self.images)
+        self._pictures = gallery.pictures
+        if len(self.images) < LEAST_CONTROL:
+            raise UsageError(
+                f"A control set needs at least {LEAST_CONTROL:,} different images, "
+                f"this one has {len(self.images):,}; add images."
+            )
+
+    def share(self, name: str) -> float | None:
+        """Share of the images that show what a name says; None without labels."""
+        return self._pictures.share(name)
+
+
+def open_control(place: Workplace, pictures: Pictures) -> KnowsControl:
+    """The control set; UsageError where there are too few pictures, or one that cannot be read."""
+    gallery = Gallery(pictures, place.settings.home / "galleries")
+    place.shelf.show(gallery)
+    return GalleryControl(gallery)
+
+
+def _pictures(place: Workplace, part: Part) -> Pictures:
+    settings, own = place.settings, place.card.probe_set
+    chosen = {"probe": settings.probe_images, "control": settings.control_images}[part]
+    count = {"probe": settings.probe_count, "control": settings.control_count}[part]
+    if chosen is None and own is None:
+        raise UsageError(
+            f"Dictionary {place.listed.name!r} names no probe set; give pictures with --images FOLDER."
+        )
+    source = str(chosen) if chosen is not None else own.source if own is not None else ""
+    return open_pictures(source, part, count=count, beside=place.folder)
+
+
+def _build(folder: Path, gallery: Gallery, score: ScoreImages, *, n_features: int) -> None:
+    """Build beside the place and move there, so that another process never sees half of it."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    codes = score(gallery.images)
+    build_probe_set(partial, gallery.images, codes, n_features=n_features, scorer=score.fingerprint)
+    try:
+        partial.rename(folder)
+    except OSError:
+        # Another process was first.
+        shutil.rmtree(partial)
+
+
+def _sum_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _lexicon_beside(generator: Place) -> Path | None:
+    path = Path(generator.source) / LEXICON_FILE
+    return path if path.is_file() else None

@@ -1,0 +1,136 @@
+"""What the commands show, trace and dictionaries print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.records import Explanation
+from namesae.dictionaries import Damaged, Listed, list_dictionaries
+from namesae.lines import event_line, feature_line, percent, quoted
+from namesae.reporters import write_json
+from namesae.settings import Settings
+from namesae.traces import Trace, latest_explanation, parse_feature, read_trace
+from namesae.wiring import open_state
+
+
+def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> int:
+    """Print what is stored about a feature, latest first."""
+    with open_state(settings) as state:
+        latest = latest_explanation(feature, settings, state)
+        stored = state.runs.of_feature(str(parse_feature(feature, settings)))
+    if as_json:
+        for explanation in stored:
+            write_json(sys.stdout, "feature", explanation.model_dump(mode="json"))
+        return 0
+    _print(_told(latest.model_copy(update={"stored": True})))
+    if len(stored) > 1:
+        _print(["", "Earlier:"])
+        _print(f"  {each.run}   {feature_line(each)}   {each.created[:10]}" for each in stored[1:])
+    return 0
+
+
+def show_trace(run: str, settings: Settings, *, html: Path | None = None, as_json: bool = False) -> int:
+    """Print a run, or write it as a page."""
+    with open_state(settings) as state:
+        trace = read_trace(run, settings, state)
+        if html is not None:
+            from namesae.trace_html import write_trace_html
+
+            write_trace_html(trace, state.images, html)
+    if as_json:
+        write_json(sys.stdout, "trace", trace.model_dump(mode="json"))
+    elif html is not None:
+        _print([str(html)])
+    else:
+        _print(trace_lines(trace))
+    return 0
+
+
+def show_dictionaries(settings: Settings, *, as_json: bool = False) -> int:
+    """Print the dictionaries; those that are damaged say how."""
+    found = list_dictionaries(settings)
+    if as_json:
+        for each in found:
+            write_json(sys.stdout, "dictionary", dictionary_record(each))
+    else:
+        _print(_columns([dictionary_row(each) for each in found] or [["There is no dictionary."]]))
+    return 0
+
+
+def dictionary_record(each: Listed | Damaged) -> dict[str, object]:
+    """A dictionary as --json says it."""
+    if isinstance(each, Damaged):
+        return {"name": each.name, "folder": str(each.folder), "fault": each.reason}
+    card = each.card.model_dump(mode="json", by_alias=True) if each.card else None
+    return {"name": each.name, "folder": str(each.folder or ""), "origin": each.origin, "card": card}
+
+
+def dictionary_row(each: Listed | Damaged) -> list[str]:
+    """A dictionary as a row of the list."""
+    if isinstance(each, Damaged):
+        return [each.name, f"damaged: {each.reason}"]
+    card = each.card
+    if card is None:
+        return [each.name, f"{each.n_features} features", "planted", "", each.origin]
+    where = f"{card.backbone.kind} {Path(card.backbone.source).name}, {card.hook_point}"
+    return [
+        each.name,
+        f"{each.n_features} features",
+        f"{card.architecture} of width {card.width}",
+        where,
+        each.origin,
+    ]
+
+
+def trace_lines(trace: Trace) -> Iterable[str]:
+    """A run as text, an event a line."""
+    for event in trace.events:
+        at = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
+        yield f"{at}  {event.node:<8} {event_line(event)}"
+        if event.what.kind == "scored":
+            for trial in event.what.trials:
+                values = ", ".join("none" if value is None else f"{value:.2f}" for value in trial.activations)
+                yield f"{'':19}{trial.proposal.prompt!r}: {trial.fault or values}"
+    if trace.explanation is None:
+        yield "The run has not ended; the same command continues it."
+    else:
+        yield feature_line(trace.explanation)
+
+
+def _told(explanation: Explanation) -> Iterable[str]:
+    yield feature_line(explanation)
+    yield ""
+    if explanation.parts:
+        yield f"  parts        {', '.join(explanation.parts)}"
+    yield f"  confidence   {explanation.confidence:.2f}"
+    evidence = explanation.evidence
+    if evidence is not None:
+        yield f"  active on    {percent(evidence.facts.density)} of the probe set"
+        if evidence.floor_auroc is not None:
+            yield f"  floor        AUROC {evidence.floor_auroc:.2f} of other names on this feature"
+        if evidence.optimism_gap is not None:
+            yield f"  optimism     {evidence.optimism_gap:+.2f}, race AUROC minus sealed AUROC"
+    rivals = [each.name for each in explanation.rivals if each.name != explanation.name]
+    if rivals:
+        yield f"  rivals       {quoted(rivals)}"
+    yield f"  proposer     {explanation.proposer}, {explanation.cost.seconds:.1f} s"
+    yield f"  run          {explanation.run}"
+    yield f"  why          namesae trace {explanation.run} --html trace.html"
+
+
+def _columns(rows: list[list[str]]) -> Iterable[str]:
+    """Rows with their cells below each other; the last cell of a row may be as long as it likes."""
+    widths = [0] * max(len(row) for row in rows)
+    for row in rows:
+        for at, text in enumerate(row[:-1]):
+            widths[at] = max(widths[at], len(text))
+    for row in rows:
+        yield "   ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip()
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")

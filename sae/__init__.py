@@ -1,0 +1,1 @@
+"""What a feature is: backbones, dictionaries, activations, statistics, metrics."""
