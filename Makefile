@@ -30,7 +30,7 @@ check: setup  ## ruff, mypy --strict, import directions, package names
 
 lock: setup  ## resolve pyproject.toml into requirements.lock, moving only what must move
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-	    --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+	    --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean:  ## remove caches and build products; .venv and your data stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

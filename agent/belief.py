@@ -57,7 +57,7 @@ class Asked(NamedTuple):
 
 
 @lru_cache(maxsize=200_000)
-def settles(lexicon: Lexicon, shown: frozenset[str], word: str) -> int:
+def settles(lexicon: Lexicon, shown: frozenset[str], *, word: str) -> int:
     """SHOWN, EXCLUDED or OPEN: what a prompt of some words says about one word."""
     if any(lexicon.is_kind_of(other, word) for other in shown):
         return SHOWN
@@ -95,7 +95,7 @@ class Beliefs:
     def logic(self, prompts: Sequence[frozenset[str]]) -> Logic:
         """(prompts, claims): what each prompt says about each claim."""
         table = np.array(
-            [[settles(self._lexicon, shown, word) for word in self._words] for shown in prompts],
+            [[settles(self._lexicon, shown, word=word) for word in self._words] for shown in prompts],
             dtype=np.int8,
         ).reshape(len(prompts), len(self._words))
         first, last = table[:, self._first], table[:, self._last]
@@ -182,4 +182,3 @@ def _entropy(chance: Numbers) -> Numbers:
     safe = np.clip(chance, 1e-9, 1 - 1e-9)
     entropy: Numbers = -(safe * np.log(safe) + (1 - safe) * np.log(1 - safe))
     return entropy
-

@@ -146,7 +146,7 @@ class Budget(NamedTuple):
         granted: dict[str, Proposal] = {}
         refused: list[Refusal] = []
         for proposal in proposals:
-            why = self._objection(proposal.prompt, granted, drawn)
+            why = self._objection(proposal.prompt, granted, drawn=drawn)
             if why is None:
                 granted[proposal.prompt] = proposal
             else:
@@ -154,7 +154,7 @@ class Budget(NamedTuple):
         return Grant(proposals=tuple(granted.values()), refused=tuple(refused))
 
     def _objection(
-        self, prompt: str, granted: Mapping[str, Proposal], drawn: Mapping[str, int]
+        self, prompt: str, granted: Mapping[str, Proposal], *, drawn: Mapping[str, int]
     ) -> str | None:
         if not prompt.strip():
             return "the prompt is empty"

@@ -41,20 +41,20 @@ def judge(toolbox: Toolbox, case: Case) -> Judgement:
     """Draw the sealed images, score them, and compare with the control set and with other names."""
     card, index = toolbox.draw.card, case.feature.index
     wanted = sealed_prompts(case.candidate, images=case.images, seed=case.seed)
-    shots = score_shots(toolbox, draw_shots(toolbox, wanted, template=card.judge_template), index)
+    shots = score_shots(toolbox, draw_shots(toolbox, wanted, template=card.judge_template), index=index)
     control = control_activations(toolbox, index)
     toolbox.sealed.add(case.candidate.name, [shot.image for shot in shots if shot.image is not None])
-    floor, names = random_name_floor(toolbox, case, control)
+    floor, names = random_name_floor(toolbox, case, control=control)
     return Judgement(
         shots=tuple(shots),
-        sealed=cosy(toolbox, shots, control, case=case),
-        parts=_part_scores(toolbox, shots, control, case=case),
+        sealed=cosy(toolbox, shots, control=control, case=case),
+        parts=_part_scores(toolbox, shots, control=control, case=case),
         floor=floor,
         floor_names=names,
     )
 
 
-def cosy(toolbox: Toolbox, shots: Sequence[Shot], control: Floats, *, case: Case) -> CosyScore | None:
+def cosy(toolbox: Toolbox, shots: Sequence[Shot], *, control: Floats, case: Case) -> CosyScore | None:
     """The CoSy figures of some shots of a name; None when no image is usable."""
     shown = activations(shots)
     if not len(shown):
@@ -63,7 +63,7 @@ def cosy(toolbox: Toolbox, shots: Sequence[Shot], control: Floats, *, case: Case
     return toolbox.cosy(shown, control, threshold=case.facts.threshold, share=share, seed=case.seed)
 
 
-def random_name_floor(toolbox: Toolbox, case: Case, control: Floats) -> tuple[float, tuple[str, ...]]:
+def random_name_floor(toolbox: Toolbox, case: Case, *, control: Floats) -> tuple[float, tuple[str, ...]]:
     """Mean AUROC on this feature of names that have no word in common with the one judged, and those names.
 
     Their images were judged for other features, so the floor draws nothing. Before there are any, parts of
@@ -72,7 +72,9 @@ def random_name_floor(toolbox: Toolbox, case: Case, control: Floats) -> tuple[fl
     """
     top = 0 if case.candidate.kind == "not" else FLOOR_NAMES
     others = toolbox.sealed.others(case.candidate.name, top=top)
-    groups = [_activations_on(toolbox, images, case.feature.index) for images in others.values() if images]
+    groups = [
+        _activations_on(toolbox, images, index=case.feature.index) for images in others.values() if images
+    ]
     if not groups:
         groups = [control[part] for part in _parts(len(control), size=case.images, seed=case.seed)]
     scores = [toolbox.cosy(group, control, threshold=case.facts.threshold).auroc for group in groups]
@@ -80,16 +82,16 @@ def random_name_floor(toolbox: Toolbox, case: Case, control: Floats) -> tuple[fl
 
 
 def _part_scores(
-    toolbox: Toolbox, shots: Sequence[Shot], control: Floats, *, case: Case
+    toolbox: Toolbox, shots: Sequence[Shot], *, control: Floats, case: Case
 ) -> tuple[CosyScore, ...]:
     if case.candidate.kind != "or":
         return ()
     groups = [[shot for shot in shots if shot.prompt == prompt] for prompt in case.candidate.prompts]
-    scores = [cosy(toolbox, group, control, case=case) for group in groups]
+    scores = [cosy(toolbox, group, control=control, case=case) for group in groups]
     return tuple(score for score in scores if score is not None)
 
 
-def _activations_on(toolbox: Toolbox, images: Sequence[str], index: int) -> Floats:
+def _activations_on(toolbox: Toolbox, images: Sequence[str], *, index: int) -> Floats:
     return np.array([code.activation(index) for code in toolbox.score(images)], dtype=np.float32)
 
 

@@ -75,7 +75,7 @@ class Chat:
         modes = MODES[MODES.index(self._modes[key]) :] if key in self._modes else MODES
         for mode in modes:
             try:
-                reply = self._exchange(messages, schema, mode)
+                reply = self._exchange(messages, schema, mode=mode)
             except APIStatusError as error:
                 if error.status_code in REFUSALS and mode != MODES[-1]:
                     continue
@@ -89,12 +89,12 @@ class Chat:
         """Probe every endpoint anew."""
         cls._modes.clear()
 
-    def _exchange(self, messages: Sequence[Message], schema: dict[str, Any], mode: Mode) -> Reply:
+    def _exchange(self, messages: Sequence[Message], schema: dict[str, Any], *, mode: Mode) -> Reply:
         from openai import APIConnectionError, APITimeoutError
 
         started = time.monotonic()
         try:
-            body = self._post(messages, schema, mode)
+            body = self._post(messages, schema, mode=mode)
         except APITimeoutError as error:
             raise DependencyError(self._silent()) from error
         except APIConnectionError as error:
@@ -108,7 +108,7 @@ class Chat:
             return Reply("", _UNKNOWN, mode, seconds, fault=f"the reply is longer than {most:,} bytes")
         return self._read(body, mode, seconds=seconds)
 
-    def _post(self, messages: Sequence[Message], schema: dict[str, Any], mode: Mode) -> bytes | None:
+    def _post(self, messages: Sequence[Message], schema: dict[str, Any], *, mode: Mode) -> bytes | None:
         """The body of the reply; None when it is longer than allowed. It is read no further than that."""
         import httpx2
 

@@ -41,7 +41,7 @@ def observe(state: NamingState, toolbox: Toolbox) -> NamingState:
     """What is known before any drawing; after a show plan, one more band of exemplars."""
     plan = state.get("plan")
     if isinstance(plan, ShowPlan):
-        return _show_more(state, toolbox, plan)
+        return _show_more(state, toolbox, plan=plan)
     index = state["feature"].index
     facts = toolbox.exemplars.facts(index)
     found: list[Exemplar] = []
@@ -53,7 +53,9 @@ def observe(state: NamingState, toolbox: Toolbox) -> NamingState:
         Hint(prompt=untemplated(each.prompt, toolbox.draw.card), activation=each.activation, images=each.n)
         for each in fires
     )
-    _tell(state, toolbox, "observe", Observed(facts=facts, exemplars=len(exemplars), hints=len(hints)))
+    _tell(
+        state, toolbox, node="observe", what=Observed(facts=facts, exemplars=len(exemplars), hints=len(hints))
+    )
     return {"facts": facts, "exemplars": exemplars, "hints": hints}
 
 
@@ -71,8 +73,8 @@ def propose(state: NamingState, toolbox: Toolbox) -> NamingState:
         proposals_of(plan), Counter(each.proposal.prompt for each in state.get("trials", ()))
     )
     for call in turn.calls:
-        _tell(state, toolbox, "propose", Asked(call=call))
-    _tell(state, toolbox, "propose", _planned(plan, grant))
+        _tell(state, toolbox, node="propose", what=Asked(call=call))
+    _tell(state, toolbox, node="propose", what=_planned(plan, grant))
     spent = budget.spent
     return {
         "plan": plan,
@@ -99,10 +101,10 @@ def draw(state: NamingState, toolbox: Toolbox) -> NamingState:
 def score(state: NamingState, toolbox: Toolbox) -> NamingState:
     """Score what was drawn, bank it, and turn it into trials."""
     template = toolbox.draw.card.search_template
-    shots = score_shots(toolbox, state["shots"], state["feature"].index, bank=template)
+    shots = score_shots(toolbox, state["shots"], index=state["feature"].index, bank=template)
     trials = tuple(_trial(proposal, shots) for proposal in state["granted"])
     refused = [Refusal(prompt=trial.proposal.prompt, why=trial.fault) for trial in trials if trial.fault]
-    _tell(state, toolbox, "score", Scored(trials=trials, search=state["spent"].search))
+    _tell(state, toolbox, node="score", what=Scored(trials=trials, search=state["spent"].search))
     return {
         "trials": (*state.get("trials", ()), *trials),
         "refused": (*state.get("refused", ()), *refused),
@@ -126,16 +128,18 @@ def race(state: NamingState, toolbox: Toolbox) -> NamingState:
     template = toolbox.draw.card.search_template
 
     def arena(wanted: Sequence[Wanted]) -> list[Shot]:
-        return score_shots(toolbox, draw_shots(toolbox, wanted, template=template), index, bank=template)
+        return score_shots(
+            toolbox, draw_shots(toolbox, wanted, template=template), index=index, bank=template
+        )
 
     images = budget_of(state).left(race=True)
     outcome = run_race(state["candidates"], Track(arena, images, state["facts"].p99, settings.seed))
     control = control_activations(toolbox, index)
-    kept = race_record(outcome, control, toolbox, threshold=state["facts"].threshold)
+    kept = race_record(outcome, control, toolbox=toolbox, threshold=state["facts"].threshold)
     spent = charged(state, outcome.shots)
     winner = kept.winner.name if kept.winner else None
     told = Raced(rivals=kept.rivals, winner=winner, decided=kept.decided, search=spent.search)
-    _tell(state, toolbox, "race", told)
+    _tell(state, toolbox, node="race", what=told)
     return {"raced": kept, "spent": spent}
 
 
@@ -153,7 +157,7 @@ def judge_winner(state: NamingState, toolbox: Toolbox) -> NamingState:
     told = Judged(
         name=winner.name, sealed=judgement.sealed, floor=judgement.floor, floor_names=judgement.floor_names
     )
-    _tell(state, toolbox, "judge", told)
+    _tell(state, toolbox, node="judge", what=told)
     return {"judgement": judgement, "spent": spent.model_copy(update={"sealed": images})}
 
 
@@ -226,14 +230,14 @@ def untemplated(prompt: str, card: GeneratorCard) -> str:
     return prompt.removeprefix(before).removesuffix(after)
 
 
-def _show_more(state: NamingState, toolbox: Toolbox, plan: ShowPlan) -> NamingState:
+def _show_more(state: NamingState, toolbox: Toolbox, *, plan: ShowPlan) -> NamingState:
     try:
         more = toolbox.exemplars(state["feature"].index, count=plan.count, low=plan.low, high=plan.high)
     except ToolError as error:
         return {"refused": (*state.get("refused", ()), Refusal(prompt="show", why=str(error)))}
     known = {each.image: each for each in (*state["exemplars"], *more)}
     told = Observed(facts=state["facts"], exemplars=len(known), hints=len(state["hints"]))
-    _tell(state, toolbox, "observe", told)
+    _tell(state, toolbox, node="observe", what=told)
     return {"exemplars": tuple(sorted(known.values(), key=lambda each: -each.activation))}
 
 
@@ -257,6 +261,6 @@ def _trial(proposal: Proposal, shots: Sequence[Shot]) -> Trial:
     )
 
 
-def _tell(state: NamingState, toolbox: Toolbox, node: str, what: Happening) -> None:
+def _tell(state: NamingState, toolbox: Toolbox, *, node: str, what: Happening) -> None:
     spent = state.get("spent", Spent())
     toolbox.emit(Event(run=state["run"], at=toolbox.clock(), node=node, round=spent.rounds, what=what))

@@ -78,7 +78,7 @@ class OpenAIProposer:
         for _ in range(TRIES):
             reply = self._chat.ask(messages, reply_schema())
             plan, fault = _understood(reply)
-            calls.append(self._call(messages, reply, fault))
+            calls.append(self._call(messages, reply, fault=fault))
             if plan is not None:
                 usage = sum((call.usage for call in calls), Usage())
                 return self._recorded(Turn(plan=plan, usage=usage, calls=tuple(calls)), key)
@@ -93,7 +93,7 @@ class OpenAIProposer:
             f"({calls[-1].fault}); repeat the command to continue the run, or choose another model."
         )
 
-    def _call(self, messages: Sequence[Message], reply: Reply, fault: str | None) -> LlmCall:
+    def _call(self, messages: Sequence[Message], reply: Reply, *, fault: str | None) -> LlmCall:
         return LlmCall(
             model=self._chat.endpoint.model,
             mode=reply.mode,

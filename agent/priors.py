@@ -80,7 +80,9 @@ def promising(
     lexicon: Lexicon, promise: Mapping[str, float], *, asked: Sequence[Asked], settings: LexicalSettings
 ) -> list[str]:
     """Words in the order of their weight as single claims, evidence included."""
-    singles = {Claim("one", (word,)): _prior(word, promise, lexicon, settings) for word in promise}
+    singles = {
+        Claim("one", (word,)): _prior(word, promise, lexicon=lexicon, settings=settings) for word in promise
+    }
     beliefs = Beliefs(lexicon, singles, asked=asked, rates=settings.rates)
     scores = np.array(list(singles.values())) + beliefs.log_evidence
     words = list(promise)
@@ -91,7 +93,7 @@ def claims_of(
     lexicon: Lexicon, promise: Mapping[str, float], *, best: Sequence[str], settings: LexicalSettings
 ) -> dict[Claim, float]:
     """Every claim considered with its log prior (not normalised)."""
-    prior = {word: _prior(word, promise, lexicon, settings) for word in promise}
+    prior = {word: _prior(word, promise, lexicon=lexicon, settings=settings) for word in promise}
     claims = {Claim("one", (word,)): prior[word] for word in promise}
     hopeful = sorted(promise, key=lambda word: -promise[word])[: settings.words_joined // 2]
     joined = list(dict.fromkeys([*hopeful, *best]))[: settings.words_joined]
@@ -114,7 +116,7 @@ def _sources(view: View) -> Iterable[tuple[Sequence[tuple[str, float]], float]]:
     yield [(hint.prompt, hint.activation) for hint in view.hints], HINT
 
 
-def _prior(word: str, promise: Mapping[str, float], lexicon: Lexicon, settings: LexicalSettings) -> float:
+def _prior(word: str, promise: Mapping[str, float], *, lexicon: Lexicon, settings: LexicalSettings) -> float:
     family = settings.cost_family if lexicon.members(word) else 0.0
     return -settings.unsuggested * (1.0 - promise[word]) - family
 

@@ -66,10 +66,8 @@ def quoted(text: str, *, limit: int = MAX_QUOTED) -> str:
 def messages(view: View, *, sees: bool) -> tuple[Message, ...]:
     """System and user message for a view; with the exemplars' images when the model ``sees``."""
     shown = tuple(each.image for each in _spread(view)) if sees else ()
-    return (
-        Message(role="system", text=_file("system")[1]),
-        Message(role="user", text=_view(view), images=shown),
-    )
+    user = Message(role="user", text=_view(view, shown=len(shown)), images=shown)
+    return (Message(role="system", text=_file("system")[1]), user)
 
 
 def repair(fault: str) -> Message:
@@ -78,7 +76,7 @@ def repair(fault: str) -> Message:
     return Message(role="user", text=text)
 
 
-def _view(view: View) -> str:
+def _view(view: View, *, shown: int) -> str:
     conclude = "Conclude now: no other action will be heard." if view.must_conclude else ""
     return Template(_file("view")[1]).substitute(
         feature=quoted(str(view.feature)),
@@ -87,7 +85,7 @@ def _view(view: View) -> str:
         size=view.card.size,
         draws=quoted(view.card.draws, limit=400),
         vocabulary=_vocabulary(view),
-        evidence="\n\n".join(part for part in _evidence(view) if part),
+        evidence="\n\n".join(part for part in _evidence(view, shown) if part),
         round=view.round + 1,
         images_left=view.images_left,
         per_prompt=view.images_per_prompt,
@@ -104,16 +102,14 @@ def _vocabulary(view: View) -> str:
     return f"It knows only these words: {', '.join(words[:MAX_WORDS])}{more}."
 
 
-def _evidence(view: View) -> Iterable[str]:
+def _evidence(view: View, shown: int) -> Iterable[str]:
     facts = view.facts
     yield _listed("Words seen more in its exemplars than elsewhere (lift):", facts.tags)
     yield _listed("Words nearest its direction (cosine):", facts.vocabulary)
     if view.exemplars:
         levels = ", ".join(f"{each.activation / facts.p99:.2f}" for each in view.exemplars)
-        shown = (
-            f" The pictures below are {len(_spread(view))} of them, strongest first, where you can see them."
-        )
-        yield f"Activations of its exemplars: {levels}.{shown}"
+        pictures = f" The pictures below are {shown} of them, strongest first." if shown else ""
+        yield f"Activations of its exemplars: {levels}.{pictures}"
     hints = [(hint.prompt, hint.activation / facts.p99) for hint in view.hints]
     yield _listed("Prompts of earlier runs that fired it (mean activation):", hints)
     yield _trials(view)

@@ -92,7 +92,7 @@ def claims_of(candidate: Candidate, rivals: Iterable[Candidate], *, own: int) ->
     return said
 
 
-def losses(claims: Claims, shots: Sequence[Shot], p99: float) -> Numbers:
+def losses(claims: Claims, shots: Sequence[Shot], *, p99: float) -> Numbers:
     """(n,) what each usable image takes from a name's balanced accuracy; 1 less their sum is the score.
 
     A half without images counts as chance, 1/4, spread over all images. Losses and not gains are compared: an
@@ -168,9 +168,9 @@ class _Race:
         usable = self._usable()
         if not usable:
             return list(standing)
-        lost = {each.rank: losses(each.claims, usable, self.track.p99) for each in standing}
+        lost = {each.rank: losses(each.claims, usable, p99=self.track.p99) for each in standing}
         leader = min(standing, key=lambda each: (lost[each.rank].sum(), each.rank))
-        left = [each for each in standing if each is leader or not self._beaten(lost, leader, each)]
+        left = [each for each in standing if each is leader or not self._beaten(lost, each, leader=leader)]
         if len(left) <= 2:
             return left
         better = sorted(left, key=lambda each: lost[each.rank].sum())[: (len(left) + 1) // 2]
@@ -193,7 +193,7 @@ class _Race:
 
     def score(self, each: Standing) -> float:
         """Balanced accuracy so far."""
-        return 1.0 - float(losses(each.claims, self._usable(), self.track.p99).sum())
+        return 1.0 - float(losses(each.claims, self._usable(), p99=self.track.p99).sum())
 
     @property
     def _left(self) -> int:
@@ -208,7 +208,7 @@ class _Race:
             self.shots |= dict(zip(fresh, self.track.arena(fresh), strict=True))
         return bool(fresh)
 
-    def _beaten(self, lost: Mapping[int, Numbers], leader: Standing, other: Standing) -> bool:
+    def _beaten(self, lost: Mapping[int, Numbers], other: Standing, *, leader: Standing) -> bool:
         rules = self.track.rules
         gap = paired(lost[leader.rank], lost[other.rank], seed=self.track.seed, resamples=rules.resamples)
         return gap.low > 0

@@ -64,7 +64,7 @@ def explain(state: NamingState, *, proposer: str, now: float) -> Explanation:
         search_score=race.score,
         sealed=judgement.sealed,
         rivals=race.rivals,
-        evidence=_evidence(state, race, judgement),
+        evidence=_evidence(state, race, judgement=judgement),
         images=spent.images(state.get("drawn", 0)),
         cost=spent.cost(),
         proposer=proposer,
@@ -80,7 +80,7 @@ def _code(state: NamingState) -> str:
     return "no_plan" if stop is None else f"limit_{stop}"
 
 
-def _evidence(state: NamingState, race: RaceRecord, judgement: Judgement) -> Evidence:
+def _evidence(state: NamingState, race: RaceRecord, *, judgement: Judgement) -> Evidence:
     usable = [shot for shot in judgement.shots if shot.image is not None and shot.activation is not None]
     sealed = judgement.sealed
     gap = race.score - sealed.auroc if sealed is not None and race.score is not None else None

@@ -11,9 +11,11 @@ from agent.toolbox import Toolbox
 from tools.protocols import Floats
 
 
-def race_record(outcome: Outcome, control: Floats, toolbox: Toolbox, *, threshold: float) -> RaceRecord:
+def race_record(outcome: Outcome, control: Floats, *, toolbox: Toolbox, threshold: float) -> RaceRecord:
     """The race as it is kept: every name with its AUROC on images of its own prompts, the winner first."""
-    rivals = [_rival(each, outcome, control, toolbox=toolbox, threshold=threshold) for each in outcome.order]
+    rivals = [
+        _rival(each, outcome, control=control, toolbox=toolbox, threshold=threshold) for each in outcome.order
+    ]
     return RaceRecord(
         shots=outcome.shots,
         rivals=tuple(rivals),
@@ -24,7 +26,7 @@ def race_record(outcome: Outcome, control: Floats, toolbox: Toolbox, *, threshol
 
 
 def _rival(
-    candidate: Candidate, outcome: Outcome, control: Floats, *, toolbox: Toolbox, threshold: float
+    candidate: Candidate, outcome: Outcome, *, control: Floats, toolbox: Toolbox, threshold: float
 ) -> Rival:
     own = activations(shot for shot in outcome.shots if shot.prompt in candidate.prompts)
     if not len(own):

@@ -69,34 +69,34 @@ def name_feature(
             if row is not None and row.explanation is not None:
                 return row.explanation
             if ours:
-                return _carry_out(request, run, open_toolbox(run), desk=desk)
+                return _carry_out(request, run, toolbox=open_toolbox(run), desk=desk)
         time.sleep(POLL_S)
 
 
-def _carry_out(request: Request, run: str, toolbox: Toolbox, *, desk: Desk) -> Explanation:
+def _carry_out(request: Request, run: str, *, toolbox: Toolbox, desk: Desk) -> Explanation:
     _refuse_unpriced(request, toolbox)
-    explanation = _run_graph(request, run, toolbox, saver=desk.saver)
+    explanation = _run_graph(request, run, toolbox=toolbox, saver=desk.saver)
     desk.store.finish(request, explanation, now=toolbox.clock())
     ended = Ended(name=explanation.name, verdict=explanation.verdict, confidence=explanation.confidence)
-    _tell(toolbox, run, "record", ended)
+    _tell(toolbox, run, node="record", what=ended)
     return explanation
 
 
 def _run_graph(
-    request: Request, run: str, toolbox: Toolbox, *, saver: BaseCheckpointSaver[Any]
+    request: Request, run: str, *, toolbox: Toolbox, saver: BaseCheckpointSaver[Any]
 ) -> Explanation:
     from agent.graph import GraphDrained, RunControl, build_graph
 
     graph, control = build_graph(saver), RunControl()
     limit = STEPS_PER_ROUND * request.settings.limits.rounds + STEPS_BESIDES
     config: Any = {"configurable": {"thread_id": run}, "recursion_limit": limit}
-    held = _held(graph, config, run)
+    held = _held(graph, config, run=run)
     if held is not None and held.get("explanation") is not None:
         return held["explanation"]
     resumed, feature = held is not None, str(request.feature)
     limits = request.settings.limits
     started = Started(feature=feature, proposer=toolbox.proposer.name, resumed=resumed, images=limits.images)
-    _tell(toolbox, run, "start", started)
+    _tell(toolbox, run, node="start", what=started)
     begin = None if resumed else _beginning(request, run)
     try:
         with drained_by_sigterm(control):
@@ -117,7 +117,7 @@ def _beginning(request: Request, run: str) -> NamingState:
     }
 
 
-def _held(graph: NamingGraph, config: Any, run: str) -> NamingState | None:
+def _held(graph: NamingGraph, config: Any, *, run: str) -> NamingState | None:
     """The checkpointed state, validated anew: the checkpointer revives models without validating them."""
     snapshot = graph.get_state(config)
     if not snapshot.created_at:
@@ -134,8 +134,9 @@ def _held(graph: NamingGraph, config: Any, run: str) -> NamingState | None:
 
 
 def _validated(channel: str, value: object) -> object:
+    # Tuples come back from a checkpoint as lists, which is no fault.
     adapter: TypeAdapter[object] = TypeAdapter(get_type_hints(NamingState)[channel])
-    return adapter.validate_python(adapter.dump_python(value))
+    return adapter.validate_python(adapter.dump_python(value, warnings="none"))
 
 
 def _refuse_unpriced(request: Request, toolbox: Toolbox) -> None:
@@ -165,5 +166,5 @@ def drained_by_sigterm(control: RunControl) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell(toolbox: Toolbox, run: str, node: str, what: Happening) -> None:
+def _tell(toolbox: Toolbox, run: str, *, node: str, what: Happening) -> None:
     toolbox.emit(Event(run=run, at=toolbox.clock(), node=node, what=what))

@@ -42,7 +42,7 @@ def draw_shots(toolbox: Toolbox, wanted: Sequence[Wanted], *, template: str) -> 
 
 
 def score_shots(
-    toolbox: Toolbox, shots: Sequence[Shot], index: int, *, bank: str | None = None
+    toolbox: Toolbox, shots: Sequence[Shot], *, index: int, bank: str | None = None
 ) -> list[Shot]:
     """The shots with the feature's activation on each image.
 

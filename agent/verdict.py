@@ -59,7 +59,7 @@ class Decision(Frozen):
     confidence: float = Field(ge=0.0, le=1.0)
 
 
-def lift(auroc: float, floor: float | None, ceiling: float | None) -> float:
+def lift(auroc: float, floor: float | None, *, ceiling: float | None) -> float:
     """(auroc - floor) / (ceiling - floor), clipped to 0..1; floor at least 1/2, ceiling 1 where unknown."""
     low = max(0.5, floor or 0.0)
     high = 1.0 if ceiling is None else ceiling
@@ -91,27 +91,27 @@ def decide(figures: Figures, bars: Bars | None = None) -> Decision:
         return Decision(verdict="failed", confidence=0.0)
     if sealed is None or sealed.n_generated < bars.least_usable * figures.asked:
         return _abstain(figures, bars)
-    risen = lift(sealed.auroc, figures.floor, sealed.ceiling)
+    risen = lift(sealed.auroc, figures.floor, ceiling=sealed.ceiling)
     if sealed.auroc_ci.low <= max(0.5, figures.floor or 0.0) or risen < bars.weak_lift:
         return _abstain(figures, bars)
     return Decision(
-        verdict=_bar_met(figures, sealed, bars, risen=risen), confidence=_confidence(figures, sealed)
+        verdict=_bar_met(figures, sealed, bars=bars, risen=risen), confidence=_confidence(figures, sealed)
     )
 
 
-def _bar_met(figures: Figures, sealed: CosyScore, bars: Bars, *, risen: float) -> VerdictKind:
+def _bar_met(figures: Figures, sealed: CosyScore, *, bars: Bars, risen: float) -> VerdictKind:
     fires_more = sealed.activation_rate_ci.low > sealed.control_rate_ci.high
     if risen < bars.named_lift or not fires_more:
         return "weak"
     if figures.joined != "or":
         return "named"
-    parts = [lift(part.auroc, figures.floor, sealed.ceiling) for part in figures.parts]
+    parts = [lift(part.auroc, figures.floor, ceiling=sealed.ceiling) for part in figures.parts]
     return "polysemantic" if len(parts) > 1 and min(parts) >= bars.part_lift else "weak"
 
 
 def _confidence(figures: Figures, sealed: CosyScore) -> float:
     ceiling = None if sealed.ceiling is None else max(sealed.ceiling, sealed.auroc)
-    lows = [lift(each.auroc_ci.low, figures.floor, ceiling) for each in (sealed, *figures.parts)]
+    lows = [lift(each.auroc_ci.low, figures.floor, ceiling=ceiling) for each in (sealed, *figures.parts)]
     return round(min(lows), 4)
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
@@ -160,21 +160,21 @@ def trace(run: str | Feature | Explanation, **settings: Any) -> ShownTrace:
     return _trace(run.run if isinstance(run, Explanation) else str(run), load_settings(**settings))
 
 
-class _Open(NamedTuple):
-    state: State
-    close: Callable[[], None]
+_STACK = contextlib.ExitStack()
+
+
+def close() -> None:
+    """Let go of Redis and of the models; the next call opens them again."""
+    _bench.cache_clear()
+    _state.cache_clear()
+    _STACK.close()
 
 
 @lru_cache(maxsize=4)
-def _open(settings: Settings) -> _Open:
-    # Kept open for the process: the next call in a notebook must not start a server again.
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return _Open(stack.enter_context(open_state(settings)), stack.close)
-
-
 def _state(settings: Settings) -> State:
-    return _open(settings).state
+    # Kept open for the process: the next call in a notebook must not start a server again.
+    atexit.register(_STACK.close)
+    return _STACK.enter_context(open_state(settings))
 
 
 @lru_cache(maxsize=4)

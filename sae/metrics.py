@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+_CHUNK = 256
 
 
 class Interval(NamedTuple):
@@ -265,14 +265,18 @@ def _resampled_auroc(above: Doubles, below: Doubles, *, seed: int, rounds: int =
     scores = np.append(above, below)
     order = np.argsort(-scores, kind="stable")
     starts = _tie_starts(scores[order])
-    areas, weights = np.empty(rounds), np.zeros((2, len(scores)))
-    for at in range(rounds):
-        weights[0, : len(above)] = _times_drawn(rng, len(above))
-        weights[1, len(above) :] = _times_drawn(rng, len(below))
-        true, false = np.add.reduceat(weights[:, order], starts, axis=1)
-        areas[at] = (false * (true.cumsum() - true / 2)).sum()
-    return areas / (len(above) * len(below))
+    areas: list[Doubles] = []
+    for start in range(0, rounds, _CHUNK):
+        times = min(_CHUNK, rounds - start)
+        weights = np.zeros((2, times, len(scores)))
+        weights[0, :, : len(above)] = _times_drawn(rng, len(above), times)
+        weights[1, :, len(above) :] = _times_drawn(rng, len(below), times)
+        true, false = np.add.reduceat(weights[..., order], starts, axis=-1)
+        areas.append((false * (true.cumsum(1) - true / 2)).sum(1))
+    return np.concatenate(areas) / (len(above) * len(below))
 
 
-def _times_drawn(rng: np.random.Generator, n: int) -> npt.NDArray[np.intp]:
-    return np.bincount(rng.integers(n, size=n), minlength=n)
+def _times_drawn(rng: np.random.Generator, n: int, times: int) -> npt.NDArray[np.intp]:
+    """(times, n) how often each of n is drawn in n draws with replacement."""
+    drawn = rng.integers(n, size=(times, n)) + n * np.arange(times)[:, None]
+    return np.bincount(drawn.ravel(), minlength=times * n).reshape(times, n)

@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # langgraph reads it when it is first imported, which a test may do before it imports ours.
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+# Examples are the same in every run, and a slow machine is no failure.
+settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 FOREIGN_REDIS = os.environ.get("NAMESAE_TEST_REDIS_URL")
 """A server to test against instead of the embedded one. Its database must be empty, and is emptied."""

@@ -149,5 +149,3 @@ def request_for(index: int, settings: RunSettings | None = None) -> Request:
         proposer="lexical",
         settings=settings or RunSettings(),
     )
-
-

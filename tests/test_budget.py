@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,6 +34,7 @@ def test_empty_doubled_and_worn_out_prompts_are_refused_with_a_reason() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=3), max_size=30), st.integers(0, 100), st.integers(1, 7))
 def test_no_plan_ever_gets_more_than_is_left(prompts: list[str], search: int, per_prompt: int) -> None:
     budget = Budget(Limits(), Spent(search=search), per_prompt)

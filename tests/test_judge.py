@@ -1,6 +1,8 @@
-"""The judge: exactly the sealed images, never the search's seeds or template, and a floor that draws nothing."""
+"""The judge: exactly the sealed images, never the search's seeds or template, a floor that draws nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from agent.seeds import RANGES
 from agent.shots import control_activations
 from sae.feature import Feature
 from tests.naming_world import Workshop, world
-from tools.protocols import DrawRequest
+from tools.protocols import DrawnImage, DrawRequest
 from tools.sealed import Sealed, SealedInMemory, unrelated
 
 FISH = Candidate(name="fish", prompts=("a fish",))
@@ -59,7 +61,10 @@ def test_the_parts_of_an_or_are_judged_each_on_its_own_images(images: int) -> No
     judgement = judge(shop.toolbox, case(5, EITHER, images))
     prompts = [want.prompt for want in sealed_prompts(EITHER, images=images, seed=3)]
     assert prompts.count("a ball") - prompts.count("forest") in (0, 1)
-    assert [part.n_generated for part in judgement.parts] == [prompts.count("a ball"), prompts.count("forest")]
+    assert [part.n_generated for part in judgement.parts] == [
+        prompts.count("a ball"),
+        prompts.count("forest"),
+    ]
     assert all(part.auroc > 0.8 for part in judgement.parts)
     assert judge(shop.toolbox, case(1, FISH)).parts == ()
 
@@ -74,7 +79,7 @@ def test_the_same_name_is_judged_on_the_same_images_for_every_feature() -> None:
 def test_the_floor_comes_from_other_names_and_draws_nothing() -> None:
     shop = Workshop()
     control = control_activations(shop.toolbox, 1)
-    floor, names = random_name_floor(shop.toolbox, case(1, FISH), control)
+    floor, names = random_name_floor(shop.toolbox, case(1, FISH), control=control)
     assert names == ()
     assert floor == pytest.approx(0.5, abs=0.1)
     for name in ("red", "water", "striped fish"):
@@ -82,7 +87,7 @@ def test_the_floor_comes_from_other_names_and_draws_nothing() -> None:
         drawn = shop.draw([DrawRequest(prompt=prompt, seed=2**33 + at) for at in range(9)])
         shop.sealed.add(name, [each.image for each in drawn if each.image])
     before = sum(shop.draw.counts.values())
-    floor, names = random_name_floor(shop.toolbox, case(1, FISH), control)
+    floor, names = random_name_floor(shop.toolbox, case(1, FISH), control=control)
     assert set(names) == {"red", "water"}
     assert floor < 0.5
     assert sum(shop.draw.counts.values()) == before
@@ -93,7 +98,7 @@ def test_a_not_is_held_against_the_control_alone() -> None:
     shop.sealed.add("fish", ["0" * 64])
     nothing_blue = Candidate(name="not blue", kind="not", prompts=("red", "green"))
     floor, names = random_name_floor(
-        shop.toolbox, case(6, nothing_blue), control_activations(shop.toolbox, 6)
+        shop.toolbox, case(6, nothing_blue), control=control_activations(shop.toolbox, 6)
     )
     assert names == ()
     assert floor == pytest.approx(0.5, abs=0.1)
@@ -109,10 +114,8 @@ def test_a_name_whose_images_all_fail_has_no_score() -> None:
 class _Blind:
     card, fingerprint = world().draw.card, "blind"
 
-    def __call__(self, requests: object) -> list[object]:
-        from tools.protocols import DrawnImage
-
-        return [DrawnImage(request=each, image=None, fault="black") for each in requests]  # type: ignore[attr-defined]
+    def __call__(self, requests: Sequence[DrawRequest]) -> list[DrawnImage]:
+        return [DrawnImage(request=each, image=None, fault="black") for each in requests]
 
 
 def test_sealed_names_without_common_words_are_chosen_by_hash() -> None:

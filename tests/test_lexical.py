@@ -129,7 +129,7 @@ def test_a_closed_vocabulary_keeps_its_own_words_and_no_others() -> None:
     ],
 )
 def test_a_prompt_settles_a_word(book: WordBook, prompt: str, word: str, said: int) -> None:
-    assert settles(book, frozenset(prompt.split()), word) == said
+    assert settles(book, frozenset(prompt.split()), word=word) == said
 
 
 def test_claims_follow_kleene_logic(book: WordBook) -> None:

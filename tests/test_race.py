@@ -128,10 +128,10 @@ def test_losses_are_of_balanced_accuracy_and_a_missing_half_counts_as_chance() -
         Shot(prompt="b", seed=1, image="i", activation=0.0),
         Shot(prompt="c", seed=1, image="i", activation=9.0),
     ]
-    assert losses({"a": True, "b": False}, shots, 1.0).sum() == pytest.approx(0.0, abs=0.02)
-    assert losses({"a": False, "b": True}, shots, 1.0).sum() == pytest.approx(1.0, abs=0.02)
-    assert losses({"a": True}, shots, 1.0).sum() == pytest.approx(0.25, abs=0.02)
-    assert losses({}, shots, 1.0).sum() == pytest.approx(0.5)
+    assert losses({"a": True, "b": False}, shots, p99=1.0).sum() == pytest.approx(0.0, abs=0.02)
+    assert losses({"a": False, "b": True}, shots, p99=1.0).sum() == pytest.approx(1.0, abs=0.02)
+    assert losses({"a": True}, shots, p99=1.0).sum() == pytest.approx(0.25, abs=0.02)
+    assert losses({}, shots, p99=1.0).sum() == pytest.approx(0.5)
 
 
 def test_the_paired_interval_knows_a_difference_from_noise() -> None:

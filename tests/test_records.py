@@ -1,4 +1,4 @@
-"""The records survive every store, refuse what they do not know, and name seeds and runs the same each time."""
+"""The records survive every store and refuse what they do not know; seeds and runs are named the same."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_a_feature_is_a_dictionary_and_an_index(text: str) -> None:
 
 def test_seeds_are_the_same_each_time_and_purposes_share_none() -> None:
     purposes: tuple[Purpose, ...] = ("search", "race", "judge")
-    drawn = {each: {seed_of(run, each, index=at) for run in range(20) for at in range(50)} for each in purposes}
+    drawn = {
+        each: {seed_of(run, each, index=at) for run in range(20) for at in range(50)} for each in purposes
+    }
     for each in purposes:
         low, high = RANGES[each]
         assert all(low <= seed < high for seed in drawn[each])

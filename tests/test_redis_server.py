@@ -47,10 +47,9 @@ def server_id(client: subprocess.Popen[str]) -> int:
     return int(client.stdout.readline())
 
 
-def end(*clients: subprocess.Popen[str]) -> None:
-    for client in clients:
-        client.kill()
-        client.communicate()
+def end(client: subprocess.Popen[str]) -> None:
+    client.kill()
+    client.communicate()
 
 
 def eventually(happened: Callable[[], bool], *, within_s: float = 30.0) -> bool:
@@ -80,9 +79,8 @@ def recorded(data_dir: Path, who: str) -> int:
 
 
 def test_it_starts_once_and_then_joining_takes_milliseconds(data_dir: Path) -> None:
-    first = connect(None, data_dir, idle_s=5.0)
+    first, times = connect(None, data_dir, idle_s=5.0), []
     process = redis_server.status(data_dir).pid
-    times = []
     for _ in range(10):
         start = time.perf_counter()
         connect(None, data_dir).close()
@@ -95,8 +93,8 @@ def test_it_starts_once_and_then_joining_takes_milliseconds(data_dir: Path) -> N
 
 def test_what_it_holds_is_private_to_the_user(data_dir: Path) -> None:
     connect(None, data_dir).close()
-    assert redis_server.server_folder(data_dir).stat().st_mode & 0o777 == 0o700
-    assert redis_server.socket_path(data_dir).stat().st_mode & 0o077 == 0
+    for path in (redis_server.server_folder(data_dir), redis_server.socket_path(data_dir)):
+        assert path.stat().st_mode & 0o077 == 0
 
 
 def test_it_is_append_only_never_evicts_and_listens_to_no_port(data_dir: Path) -> None:
@@ -113,10 +111,8 @@ def test_it_is_append_only_never_evicts_and_listens_to_no_port(data_dir: Path) -
 
 
 def test_always_reaches_a_server_that_already_runs(data_dir: Path) -> None:
-    client = connect(None, data_dir)
-    connect(None, data_dir, fsync="always").close()
-    assert client.config_get("appendfsync") == {"appendfsync": "always"}
-    client.close()
+    with connect(None, data_dir) as client, connect(None, data_dir, fsync="always"):
+        assert client.config_get("appendfsync") == {"appendfsync": "always"}
 
 
 def test_a_long_data_directory_gets_a_short_private_socket(tmp_path: Path) -> None:
@@ -136,9 +132,8 @@ def test_a_long_data_directory_gets_a_short_private_socket(tmp_path: Path) -> No
 
 def test_a_path_with_blanks_works(tmp_path: Path) -> None:
     data_dir = tmp_path / "my data"
-    client = connect(None, data_dir)
-    client.set("a", 1)
-    client.close()
+    with connect(None, data_dir) as client:
+        client.set("a", 1)
     assert redis_server.stop(data_dir)
     assert connect(None, data_dir).get("a") == b"1"
     redis_server.stop(data_dir)
@@ -151,12 +146,12 @@ def test_processes_that_start_together_share_one_server(data_dir: Path) -> None:
     shared = connect(None, data_dir)
     assert sorted(shared.lrange("clients", 0, -1)) == [b"0", b"1", b"2", b"3"]
     shared.close()
-    end(*clients)
+    for client in clients:
+        end(client)
 
 
 def test_a_killed_client_leaves_the_server_to_the_others_and_it_ends_after_the_last(data_dir: Path) -> None:
-    killed = client_process(data_dir, "killed", idle_s=0.4, stay_s=60.0)
-    stays = client_process(data_dir, "stays", idle_s=0.4, stay_s=60.0)
+    killed, stays = (client_process(data_dir, name, idle_s=0.4, stay_s=60.0) for name in ("killed", "stays"))
     assert server_id(killed) == server_id(stays)
     end(killed)
     time.sleep(1.5)

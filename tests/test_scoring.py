@@ -12,6 +12,7 @@ from PIL import Image
 
 from sae.card import BackboneSpec, DictionaryCard
 from sae.errors import BadDictionary, BadModel, ModelUnreachable, UnknownHookPoint
+from tools.device import steady_threads
 from tools.errors import DependencyError, IntegrityError, UsageError
 from tools.fakes import MemoryImageStore
 from tools.protocols import Floats
@@ -147,3 +148,17 @@ def test_the_device_is_known_without_torch() -> None:
         "import sys; from tools.device import best_device; best_device(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("bucket", "expected"), [(1, 6), (2, 2), (3, 1), (4, 4), (6, 2), (16, 4)])
+def test_threads_divide_the_batch_and_are_put_back(bucket: int, expected: int) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        with steady_threads(bucket):
+            assert torch.get_num_threads() == expected
+        assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(before)

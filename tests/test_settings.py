@@ -89,7 +89,7 @@ def test_a_wrong_file_is_one_sentence(home: Path, write: object, told: str) -> N
 
 def test_an_unknown_variable_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAMESAE_PROPOSR", "lexical")
-    with pytest.raises(UsageError, match="NAMESAE_PROPOSR.*did you mean NAMESAE_PROPOSER"):
+    with pytest.raises(UsageError, match="did you mean NAMESAE_PROPOSER"):
         load_settings()
 
 
@@ -123,5 +123,5 @@ def test_settings_are_frozen_and_hashable(home: Path) -> None:
     settings = load_settings()
     assert hash(settings) == hash(load_settings())
     with pytest.raises(ValueError, match="frozen"):
-        settings.seed = 3  # type: ignore[misc]
+        settings.seed = 3
     assert isinstance(settings, Settings)

@@ -1,7 +1,8 @@
-"""What every tool promises, asked of its fake and of the real one over tiny random models, offline."""
+"""What drawing and scoring promise, asked of the fakes and, over tiny random models, of the real tools."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,17 +12,12 @@ import pytest
 from PIL import Image
 
 from sae.card import BackboneSpec, Origin
-from tools.control import ControlSet
-from tools.errors import ToolError, UsageError
-from tools.exemplars import build_probe_set
-from tools.fakes import FakeGenerator, FakeScorer, FakeWorld, MemoryImageStore, fake_probe, fake_world
-from tools.image_store import ImageStore
+from tools.errors import DependencyError, IntegrityError, ToolError, UsageError
+from tools.fakes import FakeGenerator, MemoryImageStore, fake_world
 from tools.protocols import (
     DrawImages,
     DrawnImage,
     DrawRequest,
-    FindExemplars,
-    KnowsControl,
     ScoreImages,
     SparseCode,
     StoresImages,
@@ -44,6 +40,8 @@ DICTIONARIES = {
 }
 """Backbone of the hub, hook point, pooling."""
 FEATURES = 40
+
+pytestmark = pytest.mark.timeout(600)  # the first test that needs a library waits for its import
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +123,39 @@ class TestDrawImages:
     def test_the_fingerprint_is_one_of_its_kind(self, painter: Painter) -> None:
         assert len(painter.draw.fingerprint) >= 16
         assert painter.draw.fingerprint == painter.draw.fingerprint
+
+
+def test_opening_and_drawing_are_silent(hub: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from tools.drawing import load_generator
+
+    store = MemoryImageStore()
+    drawn(Painter(load_generator("tiny/sd15", store, device="cpu"), store), ("fish", 1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_hub_id_out_of_reach_is_one_sentence(hub: Path) -> None:
+    from tools.drawing import load_generator
+
+    with pytest.raises(DependencyError, match=r"^Generator 'nobody/nothing' is not in .*; check its id and"):
+        load_generator("nobody/nothing", MemoryImageStore(), device="cpu")
+    with pytest.raises(UsageError, match="is neither a folder nor a hub id"):
+        load_generator("./missing/folder/", MemoryImageStore(), device="cpu")
+
+
+def test_damaged_weights_are_one_sentence(hub: Path, tmp_path: Path) -> None:
+    from tools.drawing import load_generator
+    from tools.pipelines import locate_pipeline
+
+    folder = tmp_path / "copy"
+    shutil.copytree(locate_pipeline("tiny/sd-turbo"), folder)
+    whole = load_generator(str(folder), MemoryImageStore(), device="cpu").fingerprint
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    store = MemoryImageStore()
+    damaged = load_generator(str(folder), store, device="cpu")
+    assert damaged.fingerprint != whole
+    with pytest.raises(IntegrityError, match=r"^Generator .*copy cannot be loaded \(.*\); get it again\.$"):
+        drawn(Painter(damaged, store), ("fish", 1))
 
 
 class Reader(NamedTuple):
@@ -221,103 +252,32 @@ class TestScoreImages:
         assert len(reader.score.fingerprint) >= 16
 
 
-@pytest.fixture(scope="module")
-def world() -> FakeWorld:
-    return fake_world()
+@pytest.mark.gpu
+@pytest.mark.parametrize("repo", PIPELINES)
+def test_a_gpu_draws_in_half_precision(hub: Path, repo: str) -> None:
+    from tools.drawing import load_generator
+
+    store = MemoryImageStore()
+    gpu = load_generator(repo, store, device="cuda")
+    assert (gpu.plan.precision, gpu.plan.bucket) == ("fp16", 16)
+    alone, *found = (
+        drawn(Painter(gpu, store), *asked)[-1] for asked in ([("fish", 7)], [("bird", 1), ("fish", 7)])
+    )
+    assert [each.image for each in found] == [alone.image]
+    assert load_generator(repo, store, device="cpu").fingerprint != gpu.fingerprint
 
 
-@pytest.fixture(scope="module", params=["fake", "probe set"])
-def exemplars(
-    request: pytest.FixtureRequest, world: FakeWorld, tmp_path_factory: pytest.TempPathFactory
-) -> FindExemplars:
-    if request.param == "fake":
-        return world.exemplars
-    probe = fake_probe(FakeGenerator(world.store), count=1000, seed=1)
-    score: FakeScorer = world.score
-    folder = tmp_path_factory.mktemp("probe")
-    codes = score(probe.images)
-    return build_probe_set(folder, probe.images, codes, n_features=score.n_features, scorer=score.fingerprint)
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", DICTIONARIES)
+def test_a_gpu_scores_as_a_cpu_does(hub: Path, tmp_path: Path, name: str) -> None:
+    from tools.scoring import load_scorer
 
-
-class TestFindExemplars:
-    def test_exemplars_are_probe_images_highest_first(
-        self, exemplars: FindExemplars, world: FakeWorld
-    ) -> None:
-        found = exemplars(0, count=7)
-        assert len(found) == 7
-        values = [each.activation for each in found]
-        assert values == sorted(values, reverse=True)
-        codes = world.score([each.image for each in found])
-        assert [code.activation(0) for code in codes] == pytest.approx(values)
-
-    def test_bands_lie_where_they_say(self, exemplars: FindExemplars) -> None:
-        everything = [each.activation for each in exemplars(0, count=10_000)]
-        middle = [each.activation for each in exemplars(0, count=10_000, low=0.4, high=0.6)]
-        assert min(everything) > 0
-        assert np.quantile(everything, 0.39) <= min(middle) <= max(middle) <= np.quantile(everything, 0.61)
-        assert len(middle) == pytest.approx(len(everything) / 5, abs=1)
-
-    def test_facts_fit_the_exemplars(self, exemplars: FindExemplars) -> None:
-        facts = exemplars.facts(0)
-        live = [each.activation for each in exemplars(0, count=10_000)]
-        assert facts.density == pytest.approx(len(live) / 1000)
-        assert facts.p99 == pytest.approx(np.percentile(live, 99))
-        assert facts.threshold == pytest.approx(facts.p99 / 2)
-
-    def test_a_dead_feature_has_none(self, exemplars: FindExemplars) -> None:
-        assert exemplars(8, count=3) == []
-        assert (exemplars.facts(8).density, exemplars.facts(8).threshold) == (0, 0)
-
-    def test_a_band_that_is_none_is_the_agents_mistake(self, exemplars: FindExemplars) -> None:
-        with pytest.raises(ToolError, match="is not one"):
-            exemplars(0, count=3, low=0.9, high=0.1)
-
-    def test_a_feature_out_of_range_says_the_range(self, exemplars: FindExemplars) -> None:
-        with pytest.raises(UsageError, match="Feature 99 is out of range: give 0 to 12"):
-            exemplars.facts(99)
-
-
-@pytest.fixture(scope="module", params=["fake", "control set"])
-def control(request: pytest.FixtureRequest, world: FakeWorld) -> KnowsControl:
-    if request.param == "fake":
-        return world.control
-
-    def label(image: str, name: str) -> bool | None:
-        code = world.score([image])[0]
-        return code.activation(0) > 5 if name == "striped" else None
-
-    return ControlSet(world.control.images, label=label, labelled_by="the fake scorer")
-
-
-class TestKnowsControl:
-    def test_it_is_one(self, control: KnowsControl) -> None:
-        assert isinstance(control, KnowsControl)
-        assert len(control.fingerprint) >= 16
-
-    def test_a_thousand_different_images_in_the_store(self, control: KnowsControl, world: FakeWorld) -> None:
-        assert len(set(control.images)) == len(control.images) >= 1000
-        assert control.images == control.images
-        assert world.store.get(control.images[-1]).size == (16, 16)
-
-    def test_the_share_is_known_or_none(self, control: KnowsControl) -> None:
-        assert control.share("striped") == pytest.approx(0.15, abs=0.03)
-        assert control.share("zebra") is None
-
-
-@pytest.fixture(params=["memory", "files"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoresImages:
-    return MemoryImageStore() if request.param == "memory" else ImageStore(tmp_path)
-
-
-class TestStoresImages:
-    def test_pixels_survive_and_name_the_image(self, store: StoresImages) -> None:
-        picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8))
-        image = store.put(picture)
-        assert store.get(image).tobytes() == picture.tobytes()
-        picture.info["comment"] = "metadata"
-        assert store.put(picture) == image == MemoryImageStore().put(picture)
-        assert len(image) == 64
-
-    def test_a_missing_image_is_named(self, store: StoresImages) -> None:
-        with pytest.raises(KeyError, match="0" * 64):
-            store.get("0" * 64)
+    store = MemoryImageStore()
+    noise = np.random.default_rng(0).integers(0, 255, (9, 24, 40, 3), dtype=np.uint8)
+    images = [store.put(Image.fromarray(each)) for each in noise]
+    _write_dictionary(tmp_path, name)
+    on_cpu, on_gpu = (load_scorer(tmp_path, store, device=device)(images) for device in ("cpu", "cuda"))
+    for one, other in zip(on_cpu, on_gpu, strict=True):
+        assert other.activation(int(one.indices[one.values.argmax()])) == pytest.approx(
+            one.values.max(), rel=0.05
+        )

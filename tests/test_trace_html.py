@@ -30,10 +30,10 @@ PAYLOADS = (
     "<svg/onload=alert(1)>\u202e\u0000",
 )
 ALLOWED = {
-    "html", "head", "meta", "title", "style", "body", "main", "header", "div", "h1", "h2", "h3", "p", "span", "dl", "dt",
-    "dd", "small", "svg", "rect", "line", "text", "ul", "li", "img", "table", "thead", "tbody", "tr", "th", "td", "br",
-    "details", "summary", "pre", "footer", "code", "b",
-}  # fmt: skip
+    *("html", "head", "meta", "title", "style", "body", "main", "header", "footer", "div", "span", "p", "br"),
+    *("h1", "h2", "h3", "b", "small", "code", "pre", "dl", "dt", "dd", "ul", "li", "details", "summary"),
+    *("table", "thead", "tbody", "tr", "th", "td", "img", "svg", "rect", "line", "text"),
+}
 
 
 class Elements(HTMLParser):
@@ -62,11 +62,12 @@ def store() -> MemoryImageStore:
 def test_the_page_holds_everything_that_is_known_of_the_run(store: MemoryImageStore) -> None:
     page = Elements(render_trace(recorded_trace(store), store))
     for told in (
-        "striped", "named", "AUROC 0.91 [0.87, 0.94] (ceiling 0.92)", "fires on 88 % of drawn images, 9 % of control",
-        "24 + 50 images", "70 drawn by this run", "2 LLM calls, $0.0123", "+0.020", "Round 1: draw", "Round 2: conclude",
-        "zebra", "not drawn", "The race", "0.930", "The sealed judge", "Messages of the LLM", "9 events", RUN,
-        "control, n = 100", "sealed, n = 5", "Nearest features: 4, 9", "undefined",
-    ):  # fmt: skip
+        *("striped", "named", "AUROC 0.91 [0.87, 0.94] (ceiling 0.92)"),
+        *("fires on 88 % of drawn images, 9 % of control", "24 + 50 images", "70 drawn by this run"),
+        *("2 LLM calls, $0.0123", "+0.020", "Round 1: draw", "Round 2: conclude", "zebra", "not drawn"),
+        *("The race", "0.930", "The sealed judge", "Messages of the LLM", "9 events", RUN, "undefined"),
+        *("control, n = 100", "sealed, n = 5", "Nearest features: 4, 9"),
+    ):
         assert told in page.text, told
     # Two pictures of the search, one exemplar, five sealed: each with its activation.
     assert sum(name == "src" for name, _ in page.attributes) == 8

@@ -88,11 +88,11 @@ def test_confidence_is_the_lift_of_the_lower_end_and_0_without_a_name() -> None:
 
 
 def test_lift_is_clipped_and_floored_at_chance() -> None:
-    assert lift(0.75, None, None) == 0.5
-    assert lift(0.75, 0.1, None) == 0.5
-    assert lift(0.3, None, None) == 0.0
-    assert lift(0.99, None, 0.9) == 1.0
-    assert lift(0.6, 0.7, 0.65) == 0.0
+    assert lift(0.75, None, ceiling=None) == 0.5
+    assert lift(0.75, 0.1, ceiling=None) == 0.5
+    assert lift(0.3, None, ceiling=None) == 0.0
+    assert lift(0.99, None, ceiling=0.9) == 1.0
+    assert lift(0.6, 0.7, ceiling=0.65) == 0.0
 
 
 def test_the_bars_can_be_moved() -> None:

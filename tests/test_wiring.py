@@ -1,4 +1,4 @@
-"""Settings to named features: the whole real path over tiny random models, and what is wrong with a bad one."""
+"""Settings to named features: the whole real path over tiny random models, and each way it can fail."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tools.errors import DependencyError, IntegrityError, NamesaeError, UsageErr
 from tools.image_store import ImageStore
 
 ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "open_clip", "diffusers", "transformers")
 SMALL = {"max_images": 12, "sealed_images": 4}
 
 
@@ -42,12 +43,24 @@ def warm_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
+@pytest.fixture(scope="session")
+def probe_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A probe set small enough for tests; its size divides by no batch."""
+    return write_pictures(tmp_path_factory.mktemp("probe") / "pictures", 101)
+
+
 @pytest.fixture
 def home(
-    warm_home: Path, monkeypatch: pytest.MonkeyPatch, redis: Any, redis_server: Any, tmp_path: Path
+    warm_home: Path,
+    probe_pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    redis: Any,
+    redis_server: Any,
+    tmp_path: Path,
 ) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NAMESAE_HOME", str(warm_home))
+    monkeypatch.setenv("NAMESAE_PROBE_IMAGES", str(probe_pictures))
     monkeypatch.setenv("NAMESAE_IMAGES", str(tmp_path / "images"))
     monkeypatch.setenv("REDIS_URL", redis_server.url)
     return warm_home
@@ -104,14 +117,15 @@ def test_a_feature_is_named_through_real_model_files_and_found_again_without_tor
     } and facts.vocabulary
     assert len(facts.neighbours) == 8
     for exemplar in explanation.evidence.exemplars:
-        assert state.images.get(exemplar.image).size == (64, 64)
+        assert state.images.get(exemplar.image).size == (8, 8)
     control = workbench.recorded_control(index)
     assert len(control) == (1000 if explanation.images.search else 0)
+    selection = f"{built / 'tiny'}#{index}"
     probe = (
         "import sys\n"
         "from namesae.cli import run\n"
-        f"code = run(['name', {str(built / 'tiny')!r} + '#{index}', '--max-images', '12', '--quiet', '--json'])\n"
-        "sys.exit([m for m in ('torch', 'open_clip', 'diffusers', 'transformers') if m in sys.modules] or code)"
+        f"code = run(['name', {selection!r}, '--max-images', '12', '--quiet', '--json'])\n"
+        f"sys.exit([m for m in {HEAVY!r} if m in sys.modules] or code)"
     )
     told = subprocess.run(
         [sys.executable, "-c", probe],
@@ -167,13 +181,16 @@ def test_what_is_missing_is_one_sentence_before_any_work(
     assert raised.value.exit_code == (3 if isinstance(raised.value, DependencyError) else 2)
 
 
-def test_a_dictionary_without_generator_or_pictures_says_which_flag_helps(state: State, copied: Path) -> None:
+def test_a_dictionary_without_generator_or_pictures_says_which_flag_helps(
+    state: State, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import json
 
     card = json.loads((copied / "dictionary.json").read_text())
     (copied / "dictionary.json").write_text(json.dumps(card | {"generator": None}))
     with pytest.raises(UsageError, match="--generator"):
         bench(state, copied).request(0)
+    monkeypatch.delenv("NAMESAE_PROBE_IMAGES")
     (copied / "dictionary.json").write_text(json.dumps(card | {"probe_set": None}))
     with pytest.raises(UsageError, match="--images"):
         bench(state, copied).request(0)

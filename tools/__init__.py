@@ -1,1 +1,1 @@
-"""What can be done to a feature, typed in and typed out; the image store, the bank, the ledger, every Redis key."""
+"""What can be done to a feature, typed in and out; the image store, the bank, the ledger, every key."""

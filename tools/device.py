@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import Literal
 
 Device = Literal["cuda", "mps", "cpu"]
@@ -37,26 +38,30 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
+_THREADS = RLock()
+
+
 @contextmanager
 def steady_threads(bucket: int) -> Iterator[None]:
     """Run torch on the most CPU threads among which a batch of this size divides evenly, by powers of two.
 
     Only so do kernels treat every place of a batch alike: with a remainder, pixels were measured to change
     by up to 2e-6 with an image's place in its batch (1 to 16 threads, batches of 2 to 8). A batch of one may
-    use all threads.
+    use all threads. One caller at a time: the setting is the process's.
     """
     import torch
 
-    before = torch.get_num_threads()
-    even = max(count for count in (1, 2, 4, 8, 16, 32) if count <= before and bucket % count == 0)
-    wanted = before if bucket == 1 else even
-    # The setting is the process's: it is left alone where it already fits.
-    if wanted != before:
+    with _THREADS:
+        before = torch.get_num_threads()
+        even = max(count for count in (1, 2, 4, 8, 16, 32) if count <= before and bucket % count == 0)
+        wanted = before if bucket == 1 else even
+        if wanted == before:
+            yield
+            return
         torch.set_num_threads(wanted)
-    try:
-        yield
-    finally:
-        if wanted != before:
+        try:
+            yield
+        finally:
             torch.set_num_threads(before)
 
 

@@ -214,8 +214,8 @@ def _levels(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8] | None:
 
 
 def _free_memory(device: Device) -> None:
-    gc.collect()
     if device == "cuda":
         import torch
 
+        gc.collect()
         torch.cuda.empty_cache()

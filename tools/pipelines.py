@@ -14,6 +14,7 @@ from tools.device import Device, Precision, is_out_of_memory
 from tools.errors import DependencyError, IntegrityError, UsageError
 
 _SMALL_FILES = (INDEX_FILE, CARD_FILE, "*/*.json", "*/*.txt", "*/*.model")
+_HALF = ".fp16.safetensors"
 
 
 def locate_pipeline(source: str, *, revision: str | None = None, precision: Precision = "fp32") -> Path:
@@ -37,7 +38,7 @@ def open_pipeline(folder: Path, *, device: Device, precision: Precision) -> Any:
     from diffusers import DiffusionPipeline
     from safetensors import SafetensorError
 
-    has_half = any(folder.glob("*/*.fp16.safetensors"))
+    has_half = any(folder.glob(f"*/*{_HALF}"))
     load: Callable[..., Any] = DiffusionPipeline.from_pretrained
     try:
         with quiet():
@@ -56,7 +57,21 @@ def open_pipeline(folder: Path, *, device: Device, precision: Precision) -> Any:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise IntegrityError(f"Generator {folder} cannot be loaded ({reason}); get it again.") from error
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return _Quiet(pipeline)
+
+
+class _Quiet:
+    """A pipeline that says nothing while it draws: a filtered picture is a fault, not a warning."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
+
+    def __call__(self, **asked: Any) -> Any:
+        with quiet():
+            return self._pipeline(**asked)
 
 
 @contextmanager
@@ -109,23 +124,24 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _download(repo: str, *, revision: str | None, precision: Precision) -> Path:
-    import httpx
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        files = HfApi().list_repo_files(repo, revision=revision)
-        has_half = precision == "fp16" and any(name.endswith(".fp16.safetensors") for name in files)
+    def fetch(weights: str, *, but: list[str]) -> Path:
+        wanted = [*_SMALL_FILES, weights]
         return Path(
             snapshot_download(
-                repo,
-                revision=revision,
-                allow_patterns=[*_SMALL_FILES, "*/*.fp16.safetensors" if has_half else "*/*.safetensors"],
-                ignore_patterns=None if has_half else ["*/*.fp16.safetensors", "*/*non_ema*"],
-                cache_dir=hub_cache(),
+                repo, revision=revision, allow_patterns=wanted, ignore_patterns=but, cache_dir=hub_cache()
             )
         )
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
+
+    try:
+        if precision == "fp16":
+            half = fetch(f"*/*{_HALF}", but=[])
+            if _is_whole(half):
+                return half
+        return fetch("*/*.safetensors", but=[f"*/*{_HALF}", "*/*non_ema*"])
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise DependencyError(
             f"Generator {repo!r} is not in {hub_cache()} and cannot be downloaded ({type(error).__name__}); "
             "check its id and the network, or give a local folder."
