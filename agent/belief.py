@@ -108,11 +108,12 @@ class Beliefs:
         order = np.argsort(-self.weights, kind="stable")
         return [(self.claims[at], float(self.weights[at])) for at in order]
 
-    def choose(self, prompts: Sequence[frozenset[str]], *, count: int) -> list[int]:
+    def choose(self, prompts: Sequence[frozenset[str]], *, count: int, variety: float = 1.0) -> list[int]:
         """Rows of the ``count`` prompts to draw next: most disagreed about, each adding to those before it.
 
         The worth of a prompt is the mutual information between an image's firing and the claim; it is
-        discounted by the squared correlation, over claims, with the prompts already chosen.
+        discounted by the squared correlation, over claims, with the prompts already chosen; by ``variety`` of
+        it, so that at less than 1 prompts may confirm each other.
         """
         predicted = self._predicted(self.logic(prompts))
         worth = _entropy(predicted @ self.weights) - _entropy(predicted) @ self.weights
@@ -123,7 +124,7 @@ class Beliefs:
         for _ in range(min(count, len(prompts))):
             best = int(np.argmax(worth))
             chosen.append(best)
-            worth = worth * np.clip(1.0 - np.square(unit @ unit[best]), 0.0, 1.0)
+            worth = worth * np.clip(1.0 - variety * np.square(unit @ unit[best]), 0.0, 1.0)
             worth[chosen] = -1.0
         return chosen
 

@@ -157,9 +157,8 @@ class _Search:
         judges = Beliefs(self._lexicon, dict.fromkeys(ladder, 0.0), asked=(), rates=self._settings.rates)
         own = {prompt for claim in ladder for prompt in self._own(claim)}
         asked = [prompt for prompt in self._candidate_prompts(ladder) if prompt not in own]
-        picked = (
-            [asked[at] for at in judges.choose(asked, count=self._settings.claims_raced)] if asked else []
-        )
+        count, variety = self._settings.claims_raced, self._settings.race_variety
+        picked = [asked[at] for at in judges.choose(asked, count=count, variety=variety)] if asked else []
         pool = [*sorted(own, key=sorted), *picked]
         said = judges.logic(pool)
         candidates = tuple(

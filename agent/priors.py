@@ -51,8 +51,10 @@ class LexicalSettings(Frozen):
     """Least weight of a claim that races though it is neither wider nor narrower than the best."""
     ladder: int = 5
     """Names that race."""
-    claims_raced: int = 6
+    claims_raced: int = 9
     """Fresh prompts, beside the names' own, that the race draws."""
+    race_variety: float = 0.5
+    """How far a prompt of the race is worth less because another asks the same of the names."""
 
 
 def suggested(view: View, lexicon: Lexicon, *, universe: int) -> dict[str, float]:

@@ -8,6 +8,7 @@ own. Names share images wherever they share a prompt, and all prompts share seed
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -39,7 +40,13 @@ class RaceRules(Frozen):
     """Most own prompts of one name that are drawn; an OR or NOT may have more."""
     own_images: int = 6
     """Images of its own prompts that the winner ends with at least, budget allowing."""
-    resamples: int = 400
+    resamples: int = 2000
+    least_prompts: int = 4
+    """Prompts on which two names differ before one can drop the other."""
+    level: float = 0.95
+    """Of the interval that drops a name."""
+    level_of_first: float = 0.998
+    """Of the one that drops the proposer's first choice, which has the whole search behind it."""
 
 
 class Track(NamedTuple):
@@ -110,11 +117,15 @@ def losses(claims: Claims, shots: Sequence[Shot], *, p99: float) -> Numbers:
     return total
 
 
-def paired(first: Numbers, second: Numbers, *, seed: int, resamples: int) -> Interval:
-    """95 % bootstrap interval of how much more the second loses than the first, resampling images."""
-    difference = second - first
-    picks = np.random.default_rng(seed).integers(len(difference), size=(resamples, len(difference)))
-    low, high = np.percentile(difference[picks].sum(axis=1), (2.5, 97.5))
+def paired(difference: Sequence[float], *, seed: int, resamples: int, level: float) -> Interval:
+    """Bootstrap interval of the sum of a difference of losses, given for each prompt in each heat.
+
+    A prompt's images of one heat are resampled together: they succeed or fail together.
+    """
+    units = np.array(difference, dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(len(units), size=(resamples, len(units)))
+    tails = (50 * (1 - level), 50 * (1 + level))
+    low, high = np.percentile(units[picks].sum(axis=1), tails)
     return Interval(low=float(low), high=float(high))
 
 
@@ -152,6 +163,7 @@ class _Race:
             for at, each in enumerate(candidates)
         ]
         self.shots: dict[Wanted, Shot] = {}
+        self._heat_of: dict[int, int] = {}
 
     def run_heat(self, standing: Sequence[Standing], heat: int) -> bool:
         """Draw a heat's images; False when nothing more can be drawn or would tell the names apart."""
@@ -161,6 +173,7 @@ class _Race:
         if seeds == 0 and heat == 0:
             prompts, seeds = prompts[: self._left], 1
         fresh = seeds_of(self.track.seed, "race", start=heat * rules.seeds_per_heat, count=seeds)
+        self._heat_of |= dict.fromkeys(fresh, heat)
         return self._draw(every(prompts, fresh))
 
     def cut(self, standing: Sequence[Standing]) -> list[Standing]:
@@ -209,9 +222,15 @@ class _Race:
         return bool(fresh)
 
     def _beaten(self, lost: Mapping[int, Numbers], other: Standing, *, leader: Standing) -> bool:
-        rules = self.track.rules
-        gap = paired(lost[leader.rank], lost[other.rank], seed=self.track.seed, resamples=rules.resamples)
-        return gap.low > 0
+        rules, units = self.track.rules, Counter[tuple[str, int]]()
+        for shot, first, second in zip(self._usable(), lost[leader.rank], lost[other.rank], strict=True):
+            if leader.claims.get(shot.prompt) != other.claims.get(shot.prompt):
+                units[shot.prompt, self._heat_of[shot.seed]] += second - first
+        if len({prompt for prompt, _ in units}) < rules.least_prompts:
+            return False
+        level = rules.level if other.rank else rules.level_of_first
+        told = list(units.values())
+        return paired(told, seed=self.track.seed, resamples=rules.resamples, level=level).low > 0
 
 
 def _telling(standing: Sequence[Standing], *, first: bool) -> list[str]:

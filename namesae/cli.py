@@ -16,6 +16,7 @@ app = typer.Typer(
     name="namesae",
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,  # typer would import all of rich to draw boxes around the help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Names the features of vision sparse autoencoders, and shows why the name is right.",
@@ -34,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, ever
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-@app.command()
+@app.command(short_help="Name features.")
 def name(
     selection: Annotated[
         str,
@@ -97,7 +98,7 @@ def name(
     return summary.exit_code
 
 
-@app.command()
+@app.command(short_help="Show what is stored about a feature.")
 def show(
     feature: Annotated[str, typer.Argument(metavar="DICTIONARY#INDEX")],
     as_json: AsJson = False,
@@ -109,7 +110,7 @@ def show(
     return show_feature(feature, _settings(), as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Show how a name was found.")
 def trace(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="A run id, or DICTIONARY#INDEX for its latest run.")
@@ -126,7 +127,7 @@ def trace(
     return show_trace(run, _settings(), html=html, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="List the dictionaries.")
 def dictionaries(as_json: AsJson = False, debug: Debug = False) -> int:
     """List the dictionaries that can be named."""
     from namesae.showing import show_dictionaries
@@ -134,7 +135,7 @@ def dictionaries(as_json: AsJson = False, debug: Debug = False) -> int:
     return show_dictionaries(_settings(), as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Check what naming needs.")
 def doctor(
     stop: Annotated[bool, typer.Option("--stop", help="Stop the embedded Redis.")] = False,
     as_json: AsJson = False,
@@ -146,7 +147,7 @@ def doctor(
     return run_doctor(_settings(), stop=stop, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Name one clear feature; needs nothing.")
 def demo(debug: Debug = False) -> int:
     """Name one clear feature of the embedded dictionary and show where to look: no key, GPU or download."""
     from namesae.demo import run_demo
@@ -184,11 +185,16 @@ def _tell(sentence: str) -> None:
 
 def _explain(error: Exception) -> int:
     if hasattr(error, "format_message"):
-        sentence, code = f"{str(error.format_message()).rstrip('.')}; see namesae --help.", 2
-    else:
-        from namesae.faults import fault_of
+        said = str(error.format_message())
+        # Without a command the parser's message is the help.
+        if said.startswith("Usage:"):
+            print(said, file=sys.stderr)
+        else:
+            _tell(f"{said.rstrip('.')}; see namesae --help.")
+        return 2
+    from namesae.faults import fault_of
 
-        sentence, code, _ = fault_of(error)
+    sentence, code, _ = fault_of(error)
     _tell(sentence)
     return code
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,9 @@ LABEL = 190
 COLUMNS = 8
 MARGIN = 20
 HEADER = 78
-PROMPTS = 6
-"""Best prompts of the search that are shown."""
+PROMPTS, PER_PROMPT = 12, 2
+"""Best prompts of the search that are shown, and pictures of each."""
+MOST_SEALED = 64
 INK, QUIET, PAPER, FIRE = "#1b1b1f", "#6a6a72", "#ffffff", "#c2410c"
 
 
@@ -29,6 +30,10 @@ class Shown(NamedTuple):
 
     image: str
     activation: float
+    prompt: str = ""
+    """What it was drawn for, said under the first of its pictures."""
+    span: int = 1
+    """Pictures over which the text may run."""
 
 
 class Strip(NamedTuple):
@@ -43,6 +48,16 @@ class Strip(NamedTuple):
         """Lines of pictures it takes."""
         return max(1, -(-len(self.shown) // COLUMNS))
 
+    @property
+    def line(self) -> int:
+        """Height of one of them, pixels."""
+        return CELL + GAP + CAPTION * (2 if any(each.prompt for each in self.shown) else 1)
+
+    @property
+    def height(self) -> int:
+        """Height of all, pixels."""
+        return self.lines * self.line + 2 * GAP
+
 
 def strips_of(explanation: Explanation) -> list[Strip]:
     """Exemplars, the best prompts of the search, and the judge's images, each row strongest first."""
@@ -55,12 +70,19 @@ def strips_of(explanation: Explanation) -> list[Strip]:
         for image, value in zip(evidence.sealed_images, evidence.sealed_activations, strict=True)
     )
     strips = [Strip("Exemplars", "from the probe set", exemplars[: 2 * COLUMNS])]
-    strips += [
-        Strip(prompt, "drawn by the search", shown[:COLUMNS])
-        for prompt, shown in best_prompts(evidence.trials)
-    ]
-    strips.append(Strip("Sealed", "drawn by the judge for the name", sealed[: 3 * COLUMNS]))
+    tried = [_captioned(prompt, shown[:PER_PROMPT]) for prompt, shown in best_prompts(evidence.trials)]
+    strips.append(
+        Strip("Best prompts", "drawn by the search", tuple(each for group in tried for each in group))
+    )
+    note = "drawn by the judge for the name"
+    if len(sealed) > MOST_SEALED:
+        note = f"the {MOST_SEALED} strongest of {len(sealed)}"
+    strips.append(Strip("Sealed", note, sealed[:MOST_SEALED]))
     return [strip for strip in strips if strip.shown]
+
+
+def _captioned(prompt: str, shown: Sequence[Shown]) -> list[Shown]:
+    return [shown[0]._replace(prompt=prompt, span=len(shown)), *shown[1:]]
 
 
 def best_prompts(trials: Iterable[Trial], *, most: int = PROMPTS) -> list[tuple[str, tuple[Shown, ...]]]:
@@ -87,8 +109,7 @@ def write_contact_sheet(explanation: Explanation, store: StoresImages, path: Pat
 def draw_contact_sheet(explanation: Explanation, store: StoresImages) -> Image.Image:
     """The sheet as an RGB picture."""
     strips = strips_of(explanation)
-    line = CELL + CAPTION + GAP
-    height = HEADER + 2 * MARGIN + sum(strip.lines * line + GAP for strip in strips)
+    height = HEADER + 2 * MARGIN + sum(strip.height for strip in strips)
     width = 2 * MARGIN + LABEL + COLUMNS * (CELL + GAP)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -99,11 +120,13 @@ def draw_contact_sheet(explanation: Explanation, store: StoresImages) -> Image.I
         _text(pen, (MARGIN, top + 4), strip.label, size=15, width=LABEL - GAP)
         _text(pen, (MARGIN, top + 24), strip.note, size=11, ink=QUIET, width=LABEL - GAP)
         for at, shown in enumerate(strip.shown):
-            corner = (MARGIN + LABEL + at % COLUMNS * (CELL + GAP), top + at // COLUMNS * line)
+            corner = (MARGIN + LABEL + at % COLUMNS * (CELL + GAP), top + at // COLUMNS * strip.line)
             _cell(sheet, pen, _picture(store, shown.image), corner=corner)
             ink = FIRE if shown.activation > threshold else QUIET
             _text(pen, (corner[0], corner[1] + CELL + 1), f"{shown.activation:.2f}", size=12, ink=ink)
-        top += strip.lines * line + GAP
+            below = (corner[0], corner[1] + CELL + CAPTION)
+            _text(pen, below, shown.prompt, size=11, width=shown.span * (CELL + GAP) - GAP)
+        top += strip.height
     return sheet
 
 

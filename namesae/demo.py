@@ -97,8 +97,8 @@ def next_commands(explanation: Explanation) -> tuple[tuple[str, str], ...]:
             "the same feature, with the ideas of an LLM and your own key, at most $0.10",
         ),
         (
-            f"{namesae} name FOLDER#0 --generator stabilityai/sd-turbo --images PICTURES",
-            "a dictionary of your own on CLIP ViT-B/32, drawn by SD-Turbo (5 GB to download; wants a GPU)",
+            f"{python_name()} -m namesae.make_dictionary PICTURES && {namesae} name clip-b32#0",
+            "a dictionary of a folder of your pictures on CLIP ViT-B/32, drawn by SD-Turbo (wants a GPU)",
         ),
     )
 
@@ -106,10 +106,17 @@ def next_commands(explanation: Explanation) -> tuple[tuple[str, str], ...]:
 def command_name() -> str:
     """How this installation's command is called from here."""
     beside = Path(sys.executable).with_name("namesae")
-    if shutil.which("namesae") or not beside.exists():
-        return "namesae"
+    return "namesae" if shutil.which("namesae") or not beside.exists() else _from_here(beside)
+
+
+def python_name() -> str:
+    """How this installation's Python is called from here."""
+    return _from_here(Path(sys.executable))
+
+
+def _from_here(path: Path) -> str:
     here = Path.cwd()
-    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -97,7 +98,9 @@ def _device() -> Check:
 def _home(settings: Settings) -> Check:
     home = settings.home
     existing = next((folder for folder in (home, *home.parents) if folder.exists()), home)
-    if not os.access(existing, os.W_OK):
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError:
         said = f"{home} cannot be written; set NAMESAE_HOME to a folder you can write."
         return Check("home", "fault", said, UsageError.exit_code)
     return Check("home", "ok", f"{home}{'' if home.exists() else ' (made when first used)'}")

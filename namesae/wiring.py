@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
     import redis
 
 log = logging.getLogger(__name__)
+
+
+LIBRARIES = (
+    r"(diffusers|huggingface_hub|langchain_core|langgraph|open_clip|timm|torch|torchvision|transformers)\b"
+)
 
 
 def quiet(_: str) -> None:
@@ -127,7 +133,10 @@ class Workbench:
         from agent.runs import Desk, name_feature
 
         desk = Desk(self.state.runs, RedisCheckpointer(self.state.client))
-        return name_feature(request, lambda run: self.toolbox(run, emit=emit), desk=desk, again=again)
+        with warnings.catch_warnings():
+            # What libraries say to their callers is not for the person who names features.
+            warnings.filterwarnings("ignore", module=LIBRARIES)
+            return name_feature(request, lambda run: self.toolbox(run, emit=emit), desk=desk, again=again)
 
     def toolbox(self, run: str, *, emit: EventSink = ignore) -> Toolbox:
         """The tools of one run."""

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from namesae import __version__, cli
+from tests.fake_openai_server import FakeOpenAI, Fault, name, plan, status
 
 ROOT = Path(__file__).parent.parent
 LINE = re.compile(
@@ -211,6 +213,64 @@ def test_what_cannot_be_reached_is_one_sentence(environ: dict[str, str], code: i
     assert (shown.returncode, shown.stdout) == (code, "")
     (line,) = shown.stderr.splitlines()
     assert told in line and "secret" not in line
+
+
+LLM_FAULTS: dict[str, tuple[Fault, str]] = {
+    "timeout": (Fault("delay", 2.0), "gave no whole answer within 1 s"),
+    "prose": (Fault("text", "I think it is stripes."), "something that is no plan"),
+    "half JSON": (Fault("cut"), "something that is no plan"),
+    "10 MB": (Fault("raw", "x" * 10_000_000), "longer than"),
+    "no credit": (status(429), "the account is at its limit"),
+    "wrong key": (status(401), "correct OPENAI_API_KEY"),
+}
+
+
+@pytest.fixture
+def llm(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
+    """An LLM that asks about stripes once and concludes; a key and a model of unknown price are set."""
+
+    def rule(body: dict[str, Any]) -> dict[str, Any]:
+        asked = sum("striped train" in json.dumps(message["content"]) for message in body["messages"])
+        if asked:
+            return plan("conclude", names=[name("striped"), name("fish")])
+        return plan("draw", prompts=["striped train", "red fish"])
+
+    served = FakeOpenAI(rule)
+    with served.serve() as url:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("NAMESAE_OPENAI_TIMEOUT", "1")
+        yield served
+
+
+def test_a_model_of_unknown_price_needs_yes(llm: FakeOpenAI, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("name", "fake#0", "--quiet") == 2
+    assert "pass --yes" in capsys.readouterr().err
+    assert llm.requests == []
+    assert here("name", "fake#0", "--yes") == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("striped   named") and "LLM calls, price unknown" in told.out
+    assert "openai:gpt-5-mini proposer" in told.err and "canary" not in told.out + told.err
+    assert here("trace", "fake#0", "--json") == 0
+    told_trace = capsys.readouterr().out
+    assert '"asked"' in told_trace and "canary" not in told_trace
+
+
+@pytest.mark.parametrize("kind", LLM_FAULTS)
+def test_an_llm_that_fails_is_one_sentence_and_the_run_goes_on_afterwards(
+    llm: FakeOpenAI, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    fault, told = LLM_FAULTS[kind]
+    llm.faults = [fault] * 12
+    assert here("name", "fake#0", "--yes", "--quiet") == 3
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
+    assert shown.out == "" and told in line and "continue the run" in line and "canary" not in line
+    assert here("show", "fake#0") == 2
+    capsys.readouterr()
+    llm.faults = []
+    assert here("name", "fake#0", "--yes", "--quiet") == 0
+    assert capsys.readouterr().out.startswith("striped   named")
 
 
 def test_a_redis_that_keeps_nothing_is_refused(redis_server: Any, tmp_path: Path) -> None:

@@ -37,11 +37,11 @@ def explained(store: MemoryImageStore, *, text: str = "striped", sealed: int = 5
 
 def test_exemplars_best_prompts_and_sealed_images_each_strongest_first(store: MemoryImageStore) -> None:
     strips = strips_of(explained(store))
-    assert [strip.label for strip in strips] == ["Exemplars", "striped", "Sealed"]
+    assert [strip.label for strip in strips] == ["Exemplars", "Best prompts", "Sealed"]
     for strip in strips:
         values = [each.activation for each in strip.shown]
         assert values == sorted(values, reverse=True)
-    assert [each.activation for each in strips[1].shown] == [9.5, 0.25]
+    assert [(each.activation, each.prompt) for each in strips[1].shown] == [(9.5, "striped"), (0.25, "")]
 
 
 def test_prompts_are_ranked_by_their_mean_and_failures_are_left_out(store: MemoryImageStore) -> None:

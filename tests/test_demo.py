@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +54,34 @@ def test_the_demo_names_a_feature_and_says_where_to_look(
     assert Path(sheet).read_bytes().startswith(b"\x89PNG") and "<h1>striped</h1>" in Path(page).read_text()
     following = told.out.partition("Next:")[2]
     assert following.count(f"{command_name()} name") == 3
-    assert "OPENAI_API_KEY=" in following and "CLIP ViT-B/32" in following and "sd-turbo" in following
+    assert "OPENAI_API_KEY=" in following and "CLIP ViT-B/32" in following and "SD-Turbo" in following
     assert run_demo() == 0
     again = capsys.readouterr()
     assert "stored 20" in again.out and "nothing was drawn now" in again.out
     assert f"  pictures  {sheet}" in again.out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_demo_names_a_feature_of_the_trained_dictionary_rightly(tmp_path: Path) -> None:
+    from sandbox.world.concepts import parse
+
+    environ = {
+        name: value for name, value in os.environ.items() if name not in ("NAMESAE_FAKES", "REDIS_URL")
+    }
+    began = time.monotonic()
+    told = subprocess.run(
+        [sys.executable, "-m", "namesae.demo"],
+        env=environ
+        | {"PYTHONPATH": str(Path(__file__).parent.parent), "NAMESAE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    assert told.returncode == 0, told.stderr
+    (name,) = re.findall(r"^(\S.*?)   named   AUROC", told.stdout, re.MULTILINE)
+    (truth,) = re.findall(r"^  truth     '(.+)' \(F1", told.stdout, re.MULTILINE)
+    assert parse(name) == parse(truth)
+    assert seconds <= 90, f"the demo took {seconds:.0f} s"
+    assert "Warning" not in told.stderr

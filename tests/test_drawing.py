@@ -180,7 +180,7 @@ def test_size_and_weights_are_in_the_fingerprint_but_templates_are_not() -> None
 
 @pytest.mark.parametrize(
     ("device", "size", "expected"),
-    [("cpu", 64, 4), ("cpu", 512, 1), ("cuda", 64, 16), ("cuda", 512, 8), ("cuda", 1024, 2)],
+    [("cpu", 64, 16), ("cpu", 512, 1), ("cuda", 64, 16), ("cuda", 512, 8), ("cuda", 1024, 2)],
 )
 def test_buckets(device: Any, size: int, expected: int) -> None:
     assert default_bucket(device, size=size) == expected

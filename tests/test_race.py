@@ -135,9 +135,9 @@ def test_losses_are_of_balanced_accuracy_and_a_missing_half_counts_as_chance() -
 
 
 def test_the_paired_interval_knows_a_difference_from_noise() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.random(40) / 40
-    assert paired(noise, noise + 0.01, seed=1, resamples=400).low > 0
-    tied = paired(noise, rng.permutation(noise), seed=1, resamples=400)
+    noise = np.random.default_rng(0).normal(0, 0.05, 12)
+    assert paired((noise + 0.1).tolist(), seed=1, resamples=400, level=0.95).low > 0
+    tied = paired(noise.tolist(), seed=1, resamples=400, level=0.95)
     assert tied.low < 0 < tied.high
-    assert paired(noise, noise, seed=1, resamples=400).high == 0.0
+    assert paired(noise.tolist(), seed=1, resamples=400, level=0.99).low < tied.low
+    assert paired([0.0], seed=1, resamples=9, level=0.95).high == 0.0

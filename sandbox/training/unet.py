@@ -143,6 +143,7 @@ def schedule() -> DDIMScheduler:
         prediction_type="v_prediction",
         clip_sample=False,
         timestep_spacing="trailing",
+        steps_offset=1,  # unused by trailing steps; the pipeline warns of anything else
     )
 
 

@@ -7,6 +7,7 @@ weigh more than ground), the encoder gives the codes of pictures.
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class Trainer:
             redrawn = self.vae.decode(codes + noise).sample.float()
         off = redrawn - pixels
         loss = ((off.abs() + off.square()) * (1 + OBJECT_WEIGHT * masks)).mean()
-        figures = {"psnr": -10 * float(np.log10(off.detach().square().mean() / 4))}
+        figures = {"psnr": -10 * math.log10(float(off.detach().square().mean()) / 4)}
         if step % ENCODER_EVERY == 0:
             encoding = self._encoding(pixels, codes)
             loss = loss + encoding
