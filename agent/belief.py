@@ -37,7 +37,7 @@ class Claim(NamedTuple):
 class Rates(NamedTuple):
     """Beta priors (a, b) of the rates at which images fire, by what the prompt says of the claim."""
 
-    shown: tuple[float, float] = (6.0, 1.5)
+    shown: tuple[float, float] = (5.0, 2.0)
     open: tuple[float, float] = (1.0, 3.0)
     excluded: tuple[float, float] = (0.4, 6.0)
     open_not: tuple[float, float] = (3.0, 1.0)

@@ -33,7 +33,7 @@ class LexicalSettings(Frozen):
     unsuggested: float = 3.0
     """Log odds lost by a word that neither tags nor decoder nor bank suggest."""
     cost_family: float = 0.3
-    cost_and: float = 1.5
+    cost_and: float = 0.5
     cost_or: float = 3.5
     cost_not: float = 3.0
     siblings_tried: int = 4

@@ -68,7 +68,7 @@ class ShownTrace(Trace):
         """Write the run as one self-contained page."""
         from namesae.trace_html import write_trace_html
 
-        return write_trace_html(self, _state(self._settings).images, Path(path))
+        return write_trace_html(self, _state(self._settings).images, path=Path(path))
 
     def _repr_html_(self) -> str:
         from namesae.notebook_html import render_framed
@@ -179,7 +179,7 @@ def _state(settings: Settings) -> State:
 
 @lru_cache(maxsize=4)
 def _bench(settings: Settings, listed: Listed) -> Workbench:
-    return Workbench(settings, _state(settings), listed)
+    return Workbench(settings, _state(settings), listed=listed)
 
 
 def _named(bench: Workbench, feature: Feature, *, again: bool, say: Say) -> NamedFeature:
@@ -190,7 +190,7 @@ def _named(bench: Workbench, feature: Feature, *, again: bool, say: Say) -> Name
 
 
 def _trace(run: str, settings: Settings) -> ShownTrace:
-    found = read_trace(run, settings, _state(settings))
+    found = read_trace(run, _state(settings), settings=settings)
     shown = ShownTrace.model_construct(**{name: getattr(found, name) for name in Trace.model_fields})
     shown._settings = settings
     return shown

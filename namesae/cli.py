@@ -31,48 +31,48 @@ class ProposerChoice(enum.StrEnum):
     lexical = "lexical"
 
 
+Selected = Annotated[
+    str,
+    typer.Argument(
+        metavar="DICTIONARY#FEATURES", help="sandbox#17, sandbox#3,7,10-20 or 'sandbox#truth>=0.8'."
+    ),
+]
+Chosen = Annotated[
+    ProposerChoice | None,
+    typer.Option(help="Who has the ideas: an LLM, or a search over words. Default: openai with a key."),
+]
+MaxImages = Annotated[int | None, typer.Option(metavar="N", help="Search images a feature. Default: 100.")]
+CostLimit = Annotated[
+    float | None, typer.Option(metavar="USD", help="What the LLM may cost a feature. Default: 0.10.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="S", help="Of sampling, search and judge. Default: 0.")]
+Sample = Annotated[int | None, typer.Option(metavar="N", help="Name only N of the features, by seed.")]
+Generator = Annotated[
+    str | None, typer.Option(metavar="FOLDER|ID", help="Draw with this diffusers folder or hub id.")
+]
+Images = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder.")
+]
+Again = Annotated[bool, typer.Option("--again", help="Start a new run although there is a stored answer.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, everything else on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @app.command(short_help="Name features.")
 def name(
-    selection: Annotated[
-        str,
-        typer.Argument(
-            metavar="DICTIONARY#FEATURES", help="sandbox#17, sandbox#3,7,10-20 or 'sandbox#truth>=0.8'."
-        ),
-    ],
-    proposer: Annotated[
-        ProposerChoice | None,
-        typer.Option(
-            help="Who has the ideas: an LLM, or a search over words. Default: openai where a key is set."
-        ),
-    ] = None,
-    max_images: Annotated[
-        int | None, typer.Option(metavar="N", help="Search images a feature. Default: 100.")
-    ] = None,
-    cost_limit: Annotated[
-        float | None, typer.Option(metavar="USD", help="What the LLM may cost a feature. Default: 0.10.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="S", help="Of sampling, search and judge. Default: 0.")
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option(metavar="N", help="Name only N of the features, by seed.")
-    ] = None,
-    generator: Annotated[
-        str | None, typer.Option(metavar="FOLDER|ID", help="Draw with this diffusers folder or hub id.")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder."),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Start a new run although there is a stored answer.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    selection: Selected,
+    proposer: Chosen = None,
+    max_images: MaxImages = None,
+    cost_limit: CostLimit = None,
+    seed: Seed = None,
+    sample: Sample = None,
+    generator: Generator = None,
+    images: Images = None,
+    again: Again = False,
+    yes: Yes = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
@@ -92,7 +92,7 @@ def name(
         yes=yes or None,
     )
     order = Order(selection=selection, sample=sample, again=again)
-    summary = name_features(order, settings, reporter, debug=debug).summary
+    summary = name_features(order, settings, reporter=reporter, debug=debug).summary
     if summary.error:
         _tell(summary.error)
     return summary.exit_code
@@ -180,7 +180,9 @@ def _settings(**flags: Any) -> Settings:
 
 
 def _tell(sentence: str) -> None:
-    print(f"Error: {sentence}", file=sys.stderr, flush=True)
+    from namesae.lines import plain
+
+    print(f"Error: {plain(sentence)}", file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> int:

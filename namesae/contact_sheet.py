@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from agent.records import Explanation, Trial
 from namesae.lines import NO_NAME, score_text, verdict_text
+from tools.errors import IntegrityError
 from tools.protocols import StoresImages
 
 CELL = 96
@@ -22,7 +23,7 @@ HEADER = 78
 PROMPTS, PER_PROMPT = 12, 2
 """Best prompts of the search that are shown, and pictures of each."""
 MOST_SEALED = 64
-INK, QUIET, PAPER, FIRE = "#1b1b1f", "#6a6a72", "#ffffff", "#c2410c"
+INK, QUIET, PAPER, FIRE, GONE = "#1b1b1f", "#6a6a72", "#ffffff", "#c2410c", "#e4e4e7"
 
 
 class Shown(NamedTuple):
@@ -96,7 +97,7 @@ def best_prompts(trials: Iterable[Trial], *, most: int = PROMPTS) -> list[tuple[
     return [(prompt, _ordered(shown)) for prompt, shown in ranked[:most]]
 
 
-def write_contact_sheet(explanation: Explanation, store: StoresImages, path: Path) -> Path:
+def write_contact_sheet(explanation: Explanation, store: StoresImages, *, path: Path) -> Path:
     """Write the sheet as PNG in one step and return its path; a picture gone from the store is left grey."""
     sheet = draw_contact_sheet(explanation, store)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,72 +110,68 @@ def write_contact_sheet(explanation: Explanation, store: StoresImages, path: Pat
 def draw_contact_sheet(explanation: Explanation, store: StoresImages) -> Image.Image:
     """The sheet as an RGB picture."""
     strips = strips_of(explanation)
-    height = HEADER + 2 * MARGIN + sum(strip.height for strip in strips)
-    width = 2 * MARGIN + LABEL + COLUMNS * (CELL + GAP)
-    sheet = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    _header(pen, explanation)
+    sheet = _Sheet(HEADER + 2 * MARGIN + sum(strip.height for strip in strips))
+    _draw_header(sheet, explanation)
     threshold = explanation.evidence.facts.threshold if explanation.evidence else 0.0
     top = HEADER + MARGIN
     for strip in strips:
-        _text(pen, (MARGIN, top + 4), strip.label, size=15, width=LABEL - GAP)
-        _text(pen, (MARGIN, top + 24), strip.note, size=11, ink=QUIET, width=LABEL - GAP)
+        sheet.write((MARGIN, top + 4), strip.label, size=15, width=LABEL - GAP)
+        sheet.write((MARGIN, top + 24), strip.note, size=11, ink=QUIET, width=LABEL - GAP)
         for at, shown in enumerate(strip.shown):
-            corner = (MARGIN + LABEL + at % COLUMNS * (CELL + GAP), top + at // COLUMNS * strip.line)
-            _cell(sheet, pen, _picture(store, shown.image), corner=corner)
+            left = MARGIN + LABEL + at % COLUMNS * (CELL + GAP)
+            above = top + at // COLUMNS * strip.line
             ink = FIRE if shown.activation > threshold else QUIET
-            _text(pen, (corner[0], corner[1] + CELL + 1), f"{shown.activation:.2f}", size=12, ink=ink)
-            below = (corner[0], corner[1] + CELL + CAPTION)
-            _text(pen, below, shown.prompt, size=11, width=shown.span * (CELL + GAP) - GAP)
+            sheet.paste((left, above), _picture(store, shown.image))
+            sheet.write((left, above + CELL + 1), f"{shown.activation:.2f}", size=12, ink=ink)
+            width = shown.span * (CELL + GAP) - GAP
+            sheet.write((left, above + CELL + CAPTION), shown.prompt, size=11, width=width)
         top += strip.height
-    return sheet
+    return sheet.image
 
 
-def _header(pen: ImageDraw.ImageDraw, explanation: Explanation) -> None:
-    _text(pen, (MARGIN, MARGIN), explanation.name or NO_NAME, size=28)
+class _Sheet:
+    """White paper to write and paste on; places are (left, top) in pixels."""
+
+    def __init__(self, height: int) -> None:
+        self.image = Image.new("RGB", (2 * MARGIN + LABEL + COLUMNS * (CELL + GAP), height), PAPER)
+        self._pen = ImageDraw.Draw(self.image)
+
+    def paste(self, at: tuple[int, int], picture: Image.Image | None) -> None:
+        """A picture as a cell; grey where there is none."""
+        if picture is None:
+            self._pen.rectangle((*at, at[0] + CELL - 1, at[1] + CELL - 1), fill=GONE)
+            return
+        small = max(picture.size) < CELL // 2
+        how = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+        self.image.paste(picture.resize((CELL, CELL), how), at)
+
+    def write(
+        self, at: tuple[int, int], text: str, *, size: int, ink: str = INK, width: int | None = None
+    ) -> None:
+        """One line of text, cut to ``width``."""
+        font = ImageFont.load_default(size)
+        line = " ".join(text.split())
+        if width is not None and self._pen.textlength(line, font=font) > width:
+            while line and self._pen.textlength(f"{line}...", font=font) > width:
+                line = line[:-1]
+            line = f"{line}..."
+        self._pen.text(at, line, fill=ink, font=font)
+
+
+def _draw_header(sheet: _Sheet, explanation: Explanation) -> None:
+    sheet.write((MARGIN, MARGIN), explanation.name or NO_NAME, size=28)
     said = f"{explanation.feature}   {verdict_text(explanation)}"
     figures = "" if explanation.sealed is None else f"   {score_text(explanation.sealed)}"
-    _text(pen, (MARGIN, MARGIN + 38), said + figures, size=13, ink=QUIET)
-    _text(
-        pen, (MARGIN, MARGIN + 57), "activations in orange are above the firing threshold", size=11, ink=QUIET
-    )
-
-
-def _cell(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, picture: Image.Image | None, *, corner: tuple[int, int]
-) -> None:
-    left, top = corner
-    if picture is None:
-        pen.rectangle((left, top, left + CELL - 1, top + CELL - 1), fill="#e4e4e7")
-        return
-    small = max(picture.size) < CELL // 2
-    fitted = picture.resize((CELL, CELL), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS)
-    sheet.paste(fitted, corner)
+    sheet.write((MARGIN, MARGIN + 38), said + figures, size=13, ink=QUIET)
+    legend = "activations in orange are above the firing threshold"
+    sheet.write((MARGIN, MARGIN + 57), legend, size=11, ink=QUIET)
 
 
 def _picture(store: StoresImages, image: str) -> Image.Image | None:
     try:
         return store.get(image).convert("RGB")
-    except KeyError:
+    except (KeyError, IntegrityError):
         return None
-
-
-def _text(
-    pen: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    *,
-    size: int,
-    ink: str = INK,
-    width: int | None = None,
-) -> None:
-    font = ImageFont.load_default(size)
-    text = " ".join(text.split())
-    if width is not None and pen.textlength(text, font=font) > width:
-        while text and pen.textlength(f"{text}...", font=font) > width:
-            text = text[:-1]
-        text = f"{text}..."
-    pen.text(at, text, fill=ink, font=font)
 
 
 def _ordered(shown: Iterable[Shown]) -> tuple[Shown, ...]:

@@ -36,11 +36,13 @@ def run_demo(*, debug: bool = False) -> int:
     row = clearest(read_truth(find_dictionary(dictionary, settings)))
     print(WELCOME)
     order = Order(selection=f"{dictionary}#{row.index}")
-    outcome = name_features(order, settings, choose_reporter(as_json=False, quiet=False), debug=debug)
+    outcome = name_features(
+        order, settings, reporter=choose_reporter(as_json=False, quiet=False), debug=debug
+    )
     if outcome.summary.error:
         print(f"Error: {outcome.summary.error}", file=sys.stderr)
     for explanation in outcome.explanations:
-        _point(explanation, row, settings)
+        _point(explanation, row=row, settings=settings)
     return outcome.summary.exit_code
 
 
@@ -50,7 +52,7 @@ def clearest(rows: tuple[TruthRow, ...]) -> TruthRow:
     return max(clear or rows, key=lambda row: (round(row.f1, 3), -row.index))
 
 
-def _point(explanation: Explanation, row: TruthRow, settings: Settings) -> None:
+def _point(explanation: Explanation, *, row: TruthRow, settings: Settings) -> None:
     sheet, page = write_reports(explanation, settings)
     spent = f"{explanation.cost.seconds:.0f} s"
     if explanation.stored:
@@ -77,10 +79,10 @@ def write_reports(explanation: Explanation, settings: Settings) -> tuple[Path, P
 
     folder = settings.home / "reports"
     with open_state(settings) as state:
-        trace = read_trace(explanation.run, settings, state)
+        trace = read_trace(explanation.run, state, settings=settings)
         return (
-            write_contact_sheet(explanation, state.images, folder / f"{explanation.run}.png"),
-            write_trace_html(trace, state.images, folder / f"{explanation.run}.html"),
+            write_contact_sheet(explanation, state.images, path=folder / f"{explanation.run}.png"),
+            write_trace_html(trace, state.images, path=folder / f"{explanation.run}.html"),
         )
 
 

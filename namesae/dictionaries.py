@@ -72,7 +72,7 @@ def list_dictionaries(settings: Settings) -> list[Listed | Damaged]:
     )
     for root, origin in origins:
         for card in sorted(root.glob(f"*/{CARD_FILE}")):
-            found[card.parent.name] = _open(card.parent.name, card.parent, origin)
+            found[card.parent.name] = _open(card.parent.name, card.parent, origin=origin)
     if settings.fakes:
         found[FAKE] = _planted()
     return [found[name] for name in sorted(found)]
@@ -84,7 +84,7 @@ def find_dictionary(name: str, settings: Settings) -> Listed:
     path = Path(name).expanduser()
     found = known.get(name)
     if found is None and (path / CARD_FILE).is_file():
-        found = _open(str(path.absolute()), path.absolute(), "folder")
+        found = _open(str(path.absolute()), path.absolute(), origin="folder")
     if found is None:
         raise UsageError(_unknown(name, list(known)))
     if isinstance(found, Damaged):
@@ -96,10 +96,12 @@ def read_truth(listed: Listed) -> tuple[TruthRow, ...]:
     """The truth table in order of the features; UsageError where a dictionary has none."""
     if listed.folder is None:
         return _planted_truth()
-    return tuple(sorted(_rows(listed, TRUTH_FILE, TypeAdapter(list[TruthRow])), key=lambda row: row.index))
+    return tuple(
+        sorted(_rows(listed, TRUTH_FILE, adapter=TypeAdapter(list[TruthRow])), key=lambda row: row.index)
+    )
 
 
-def _open(name: str, folder: Path, origin: Literal["shipped", "yours", "folder"]) -> Listed | Damaged:
+def _open(name: str, folder: Path, *, origin: Literal["shipped", "yours", "folder"]) -> Listed | Damaged:
     try:
         card = read_card(folder)
     except BadDictionary as error:
@@ -107,7 +109,7 @@ def _open(name: str, folder: Path, origin: Literal["shipped", "yours", "folder"]
     return Listed(name, folder, card.n_features, origin, card)
 
 
-def _rows(listed: Listed, file: str, adapter: TypeAdapter[list[Row]]) -> list[Row]:
+def _rows(listed: Listed, file: str, *, adapter: TypeAdapter[list[Row]]) -> list[Row]:
     assert listed.folder is not None
     path = listed.folder / file
     try:

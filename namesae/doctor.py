@@ -43,7 +43,7 @@ def run_doctor(settings: Settings, *, stop: bool = False, as_json: bool = False)
     checks = list(examine(settings))
     for check in checks:
         if as_json:
-            write_json(sys.stdout, "check", check._asdict())
+            write_json("check", check._asdict(), out=sys.stdout)
         else:
             mark = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}[check.state]
             tell(f"{mark}  {check.name:<12}  {check.said}", sys.stdout)

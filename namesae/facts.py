@@ -41,7 +41,7 @@ class Wording(NamedTuple):
 
 
 def work_out_facts(
-    folder: Path, card: DictionaryCard, probe: ProbeSet, *, gallery: Gallery, wording: Wording
+    folder: Path, card: DictionaryCard, *, probe: ProbeSet, gallery: Gallery, wording: Wording
 ) -> list[FeatureFacts]:
     """Density and thresholds on the probe set, neighbours by decoder, and words where a model reads them.
 
@@ -56,7 +56,7 @@ def work_out_facts(
         texts = _texts(reader, wording)
         if card.hook_point == POOLED and card.tagger in (None, card.backbone):
             vocabulary = nearest_words(decoder, texts, wording.words, count=12)
-        tags = tag_features(probe, _similarity(reader, gallery, texts), wording.words)
+        tags = tag_features(probe, _similarity(reader, gallery, texts=texts), wording.words)
     return assemble_facts(
         _statistics(probe), neighbours=decoder_neighbours(decoder), vocabulary=vocabulary, tags=tags
     )
@@ -89,7 +89,7 @@ def _texts(reader: VisionBackbone, wording: Wording) -> Floats:
     return np.concatenate(found)
 
 
-def _similarity(reader: VisionBackbone, gallery: Gallery, texts: Floats) -> Floats:
+def _similarity(reader: VisionBackbone, gallery: Gallery, *, texts: Floats) -> Floats:
     """(n, V) cosines of the gallery's pictures and the texts."""
     found = []
     for images in _chunks(gallery.images):

@@ -15,6 +15,11 @@ GAP = "   "
 NO_NAME = "(no name)"
 
 
+def plain(text: str) -> str:
+    """The text on one line, without anything a terminal would obey: an LLM may have written it."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def percent(share: float) -> str:
     """A share as a whole percentage; one decimal below 10 where the whole one would say 0 or 1."""
     figure = share * 100
@@ -52,7 +57,7 @@ def feature_line(explanation: Explanation, *, several: bool = False) -> str:
     parts += [] if explanation.sealed is None else [score_text(explanation.sealed)]
     parts += [images_text(explanation), cost_text(explanation)]
     parts += [f"stored {explanation.created[:10]}"] if explanation.stored else []
-    return GAP.join(part for part in parts if part)
+    return plain(GAP.join(part for part in parts if part))
 
 
 def verdict_text(explanation: Explanation) -> str:
@@ -72,7 +77,7 @@ def launch_line(features: Sequence[str], *, proposer: str, limits: Limits, seed:
 
 def event_line(event: Event) -> str:
     """What has just happened in a run."""
-    said = _TELL[event.what.kind](event.what)
+    said = plain(_TELL[event.what.kind](event.what))
     # A plan is told before its round is counted, what was scored for it after.
     number = {"planned": event.round + 1, "scored": event.round}.get(event.what.kind)
     return said if number is None else f"round {number}: {said}"

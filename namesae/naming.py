@@ -100,15 +100,15 @@ class Batch:
             seconds=round(time.monotonic() - self._began, 3),
         )
 
-    def carry_out(self, order: Order, settings: Settings, stop: Stop) -> None:
+    def carry_out(self, order: Order, settings: Settings, *, stop: Stop) -> None:
         """Name every feature of an order; what stops it is raised."""
         selection = parse_selection(order.selection)
         listed = find_dictionary(selection.dictionary, settings)
         features = choose_features(selection, listed, sample=order.sample, seed=settings.seed)
         self.asked = len(features)
         with open_state(settings) as state:
-            bench = Workbench(settings, state, listed, say=self.reporter.say)
-            self.reporter.launch(_launch(order, features, bench))
+            bench = Workbench(settings, state, listed=listed, say=self.reporter.say)
+            self.reporter.launch(_launch(order, features, bench=bench))
             for feature in features:
                 self._name(feature, bench, again=order.again)
                 if stop.number is not None:
@@ -137,13 +137,13 @@ class Outcome(NamedTuple):
     explanations: tuple[Explanation, ...]
 
 
-def name_features(order: Order, settings: Settings, reporter: Reporter, *, debug: bool = False) -> Outcome:
+def name_features(order: Order, settings: Settings, *, reporter: Reporter, debug: bool = False) -> Outcome:
     """Carry out an order and tell it; the summary says why it ended. With ``debug`` errors are raised."""
     batch = Batch(reporter, debug=debug)
     error: str | None = None
     with stoppable() as stop:
         try:
-            batch.carry_out(order, settings, stop)
+            batch.carry_out(order, settings, stop=stop)
             code = 1 if any(each.verdict in ("failed", "cancelled") for each in batch.explanations) else 0
         except (Interrupted, Drained):
             code, error = 128 + (stop.number or signal.SIGTERM), STOPPED
@@ -156,7 +156,7 @@ def name_features(order: Order, settings: Settings, reporter: Reporter, *, debug
     return Outcome(summary, tuple(batch.explanations))
 
 
-def _launch(order: Order, features: Sequence[Feature], bench: Workbench) -> Launch:
+def _launch(order: Order, features: Sequence[Feature], *, bench: Workbench) -> Launch:
     return Launch(
         version=__version__,
         pid=os.getpid(),

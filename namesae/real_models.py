@@ -58,7 +58,7 @@ class Workplace(NamedTuple):
 
 
 def open_real_models(
-    listed: Listed, settings: Settings, shelf: Shelf, *, sums: MutableMapping[str, str], say: Say
+    listed: Listed, settings: Settings, *, shelf: Shelf, sums: MutableMapping[str, str], say: Say
 ) -> Models:
     """The models of a dictionary folder. ``sums`` keeps the sums of files already read."""
     place = Workplace(listed, settings, shelf, say)
@@ -71,7 +71,7 @@ def open_real_models(
     return Models(
         draw=draw,
         score=score,
-        exemplars=cache(lambda: open_exemplars(place, probe, score, wording=wording)),
+        exemplars=cache(lambda: open_exemplars(place, probe, score=score, wording=wording)),
         control=cache(lambda: open_control(place, control)),
         fingerprint=digest(
             draw=draw.fingerprint,
@@ -104,7 +104,7 @@ def generator_of(place: Workplace) -> Place:
 
 
 def open_exemplars(
-    place: Workplace, pictures: Pictures, score: ScoreImages, *, wording: Wording
+    place: Workplace, pictures: Pictures, *, score: ScoreImages, wording: Wording
 ) -> FindExemplars:
     """The probe set, scored once and kept; facts from the dictionary's folder, else worked out and kept."""
     gallery = Gallery(pictures, place.settings.home / "galleries")
@@ -112,13 +112,13 @@ def open_exemplars(
     folder = place.settings.home / "probes" / digest(score=score.fingerprint, pictures=pictures.fingerprint)
     if not (folder / MANIFEST).is_file():
         place.say(f"Scoring {len(gallery.images):,} probe pictures for {place.listed.name}, once.")
-        _build(folder, gallery, score, n_features=place.card.n_features)
-    facts = _facts(place, ProbeSet.open(folder), gallery, folder=folder, wording=wording)
+        _build(folder, gallery, score=score, n_features=place.card.n_features)
+    facts = _facts(place, ProbeSet.open(folder), gallery=gallery, folder=folder, wording=wording)
     return KeptExemplars(ProbeSet.open(folder, facts=facts), place.shelf)
 
 
 def _facts(
-    place: Workplace, probe: ProbeSet, gallery: Gallery, *, folder: Path, wording: Wording
+    place: Workplace, probe: ProbeSet, *, gallery: Gallery, folder: Path, wording: Wording
 ) -> list[FeatureFacts]:
     """Those that came with the dictionary, else those worked out beside its probe set."""
     shipped = place.folder / FACTS_FILE
@@ -127,7 +127,9 @@ def _facts(
     kept = folder / f"facts-{digest(words=list(wording.words), template=wording.template)}.json"
     if not kept.is_file():
         place.say(f"Working out what is known of the features of {place.listed.name}, once.")
-        write_facts(kept, work_out_facts(place.folder, place.card, probe, gallery=gallery, wording=wording))
+        write_facts(
+            kept, work_out_facts(place.folder, place.card, probe=probe, gallery=gallery, wording=wording)
+        )
     return read_facts(kept)
 
 
@@ -168,7 +170,7 @@ def _pictures(place: Workplace, part: Part) -> Pictures:
     return open_pictures(source, part, count=count, beside=place.folder)
 
 
-def _build(folder: Path, gallery: Gallery, score: ScoreImages, *, n_features: int) -> None:
+def _build(folder: Path, gallery: Gallery, *, score: ScoreImages, n_features: int) -> None:
     """Build beside the place and move there, so that another process never sees half of it."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     codes = score(gallery.images)

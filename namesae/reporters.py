@@ -82,18 +82,22 @@ class Bar(Lines):
         """Show the bars."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         super().launch(launch)
+        told = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            TextColumn("{task.fields[unit]}"),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False, table_column=told),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, expand=True)
         if self._several:
-            self._features = self._progress.add_task("features", total=len(launch.features))
-        self._images = self._progress.add_task("images", total=launch.limits.images + launch.limits.sealed)
+            self._features = self._progress.add_task("", unit="features", total=len(launch.features))
+        most = launch.limits.images + launch.limits.sealed
+        self._images = self._progress.add_task("", unit="images", total=most)
         self._progress.start()
 
     def say(self, text: str) -> None:
@@ -110,10 +114,11 @@ class Bar(Lines):
         what = event.what
         if what.kind == "started":
             self._progress.reset(self._images)
-        said = event_line(event)
-        self._progress.update(self._images, description=said if len(said) <= 60 else f"{said[:57]}...")
+        self._progress.update(self._images, description=event_line(event))
         if what.kind in ("scored", "raced"):
             self._progress.update(self._images, completed=what.search)
+        if what.kind == "judged" and what.sealed is not None:
+            self._progress.advance(self._images, what.sealed.n_generated)
 
     def feature(self, explanation: Explanation) -> None:
         """The result, to stdout, with the bars out of its way."""
@@ -156,7 +161,7 @@ class JsonLines(Lines):
         super().done(summary)
 
     def _write(self, kind: str, record: dict[str, Any]) -> None:
-        write_json(self._out, kind, record)
+        write_json(kind, record, out=self._out)
 
 
 def tell(text: str, out: TextIO) -> None:
@@ -165,7 +170,7 @@ def tell(text: str, out: TextIO) -> None:
     out.flush()
 
 
-def write_json(out: TextIO, kind: str, record: dict[str, Any]) -> None:
+def write_json(kind: str, record: dict[str, Any], *, out: TextIO) -> None:
     """One JSON line with its schema and type first."""
     out.write(
         json.dumps({"schema": SCHEMA, "type": kind, **record}, ensure_ascii=False, allow_nan=False) + "\n"

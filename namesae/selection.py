@@ -62,7 +62,7 @@ def choose_features(
     if selection.least_f1 is None:
         indices: Sequence[int] = list(dict.fromkeys(_indices(selection.spans, listed)))
         if sample is not None:
-            _require_enough(len(indices), sample, f"{listed.name} offers", "of those indices")
+            _require_enough(len(indices), sample, where=f"{listed.name} offers", which="of those indices")
             indices = sorted(random.Random(seed).sample(indices, sample))
     else:
         indices = _by_truth(listed, selection.least_f1, sample=sample, seed=seed)
@@ -97,17 +97,17 @@ def _by_truth(listed: Listed, least_f1: float, *, sample: int | None, seed: int)
         raise UsageError(f"No feature of {listed.name} reaches F1 {least_f1:g}; the best has {best:.2f}.")
     if sample is None:
         return [row.index for row in rows]
-    chosen = _sampled(rows, sample, seed)
+    chosen = _sampled(rows, sample, seed=seed)
     _require_enough(
         len(chosen),
         sample,
-        f"{listed.name}#truth>={least_f1:g} offers",
-        f"at most {MOST_PER_CONCEPT} a concept",
+        where=f"{listed.name}#truth>={least_f1:g} offers",
+        which=f"at most {MOST_PER_CONCEPT} a concept",
     )
     return sorted(row.index for row in chosen)
 
 
-def _sampled(rows: Sequence[TruthRow], sample: int, seed: int) -> list[TruthRow]:
+def _sampled(rows: Sequence[TruthRow], sample: int, *, seed: int) -> list[TruthRow]:
     shuffled = list(rows)
     random.Random(seed).shuffle(shuffled)
     joined = [row for row in shuffled if row.kind == "and"]
@@ -122,7 +122,7 @@ def _sampled(rows: Sequence[TruthRow], sample: int, seed: int) -> list[TruthRow]
     return chosen
 
 
-def _require_enough(available: int, sample: int, where: str, which: str) -> None:
+def _require_enough(available: int, sample: int, *, where: str, which: str) -> None:
     if available < sample:
         raise UsageError(
             f"{where} {available} features ({which}), fewer than --sample {sample}; ask for that many."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.records import Explanation
 from namesae.dictionaries import Damaged, Listed, list_dictionaries
-from namesae.lines import event_line, feature_line, percent, quoted
+from namesae.lines import event_line, feature_line, percent, plain, quoted
 from namesae.reporters import write_json
 from namesae.settings import Settings
 from namesae.traces import Trace, latest_explanation, parse_feature, read_trace
@@ -19,11 +19,11 @@ from namesae.wiring import open_state
 def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> int:
     """Print what is stored about a feature, latest first."""
     with open_state(settings) as state:
-        latest = latest_explanation(feature, settings, state)
+        latest = latest_explanation(feature, state, settings=settings)
         stored = state.runs.of_feature(str(parse_feature(feature, settings)))
     if as_json:
         for explanation in stored:
-            write_json(sys.stdout, "feature", explanation.model_dump(mode="json"))
+            write_json("feature", explanation.model_dump(mode="json"), out=sys.stdout)
         return 0
     _print(_told(latest.model_copy(update={"stored": True})))
     if len(stored) > 1:
@@ -35,13 +35,13 @@ def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> 
 def show_trace(run: str, settings: Settings, *, html: Path | None = None, as_json: bool = False) -> int:
     """Print a run, or write it as a page."""
     with open_state(settings) as state:
-        trace = read_trace(run, settings, state)
+        trace = read_trace(run, state, settings=settings)
         if html is not None:
             from namesae.trace_html import write_trace_html
 
-            write_trace_html(trace, state.images, html)
+            write_trace_html(trace, state.images, path=html)
     if as_json:
-        write_json(sys.stdout, "trace", trace.model_dump(mode="json"))
+        write_json("trace", trace.model_dump(mode="json"), out=sys.stdout)
     elif html is not None:
         _print([str(html)])
     else:
@@ -54,7 +54,7 @@ def show_dictionaries(settings: Settings, *, as_json: bool = False) -> int:
     found = list_dictionaries(settings)
     if as_json:
         for each in found:
-            write_json(sys.stdout, "dictionary", dictionary_record(each))
+            write_json("dictionary", dictionary_record(each), out=sys.stdout)
     else:
         _print(_columns([dictionary_row(each) for each in found] or [["There is no dictionary."]]))
     return 0
@@ -93,7 +93,7 @@ def trace_lines(trace: Trace) -> Iterable[str]:
         if event.what.kind == "scored":
             for trial in event.what.trials:
                 values = ", ".join("none" if value is None else f"{value:.2f}" for value in trial.activations)
-                yield f"{'':19}{trial.proposal.prompt!r}: {trial.fault or values}"
+                yield plain(f"{'':19}{trial.proposal.prompt!r}: {trial.fault or values}")
     if trace.explanation is None:
         yield "The run has not ended; the same command continues it."
     else:
@@ -104,7 +104,7 @@ def _told(explanation: Explanation) -> Iterable[str]:
     yield feature_line(explanation)
     yield ""
     if explanation.parts:
-        yield f"  parts        {', '.join(explanation.parts)}"
+        yield f"  parts        {quoted(explanation.parts)}"
     yield f"  confidence   {explanation.confidence:.2f}"
     evidence = explanation.evidence
     if evidence is not None:

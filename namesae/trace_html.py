@@ -46,7 +46,7 @@ class Figure(NamedTuple):
     note: str = ""
 
 
-def write_trace_html(trace: Trace, store: StoresImages, path: Path) -> Path:
+def write_trace_html(trace: Trace, store: StoresImages, *, path: Path) -> Path:
     """Write the page in one step and return its path."""
     page = render_trace(trace, store)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def _view(trace: Trace, store: StoresImages) -> dict[str, Any]:
         "figures": _figures(explanation) if explanation else (),
         "plot": _plot(trace, evidence),
         "exemplars": exemplar_tiles(evidence, pictures),
-        "rounds": _rounds(trace.events, pictures, threshold),
+        "rounds": _rounds(trace.events, pictures, threshold=threshold),
         "race": next((e.what for e in reversed(trace.events) if isinstance(e.what, Raced)), None),
         "judged": next((e.what for e in reversed(trace.events) if isinstance(e.what, Judged)), None),
         "sealed": sealed_tiles(evidence, pictures),
@@ -146,7 +146,7 @@ def _plot(trace: Trace, evidence: Evidence | None) -> Plot | None:
     return plot(series, threshold=evidence.facts.threshold)
 
 
-def _rounds(events: Sequence[Event], pictures: Pictures, threshold: float) -> tuple[Round, ...]:
+def _rounds(events: Sequence[Event], pictures: Pictures, *, threshold: float) -> tuple[Round, ...]:
     """The plans in order, each with what was scored for it; of a repeated node the later telling counts."""
     plans: dict[int, Planned] = {}
     trials: dict[int, tuple[Trial, ...]] = {}
@@ -158,21 +158,21 @@ def _rounds(events: Sequence[Event], pictures: Pictures, threshold: float) -> tu
         elif isinstance(event.what, Scored):
             trials[number] = event.what.trials
     return tuple(
-        _round(number + 1, plan, trials.get(number, ()), pictures=pictures, threshold=threshold)
+        _round(number + 1, plan, trials=trials.get(number, ()), pictures=pictures, threshold=threshold)
         for number, plan in sorted(plans.items())
     )
 
 
 def _round(
-    number: int, plan: Planned, trials: Iterable[Trial], *, pictures: Pictures, threshold: float
+    number: int, plan: Planned, *, trials: Iterable[Trial], pictures: Pictures, threshold: float
 ) -> Round:
-    rows = [_row(trial, pictures, threshold) for trial in trials]
+    rows = [_row(trial, pictures, threshold=threshold) for trial in trials]
     rows.sort(key=lambda row: -1.0 if row.mean is None else row.mean, reverse=True)
     refused = tuple((each.prompt, each.why) for each in plan.refused)
     return Round(number, plan.plan, plan.reason, plan.names, refused, tuple(rows))
 
 
-def _row(trial: Trial, pictures: Pictures, threshold: float) -> TrialRow:
+def _row(trial: Trial, pictures: Pictures, *, threshold: float) -> TrialRow:
     known = [value for value in trial.activations if value is not None]
     drawn = zip(trial.images, trial.activations, trial.seeds, strict=True)
     return TrialRow(

@@ -28,19 +28,22 @@ class Trace(Frozen):
     """Activations on the control set; empty where they are not recorded here."""
 
 
-def read_trace(run: str, settings: Settings, state: State) -> Trace:
+def read_trace(run: str, state: State, *, settings: Settings) -> Trace:
     """The trace of a run by its id, or of the latest run of DICTIONARY#INDEX; UsageError if there is none."""
-    row = find_run(run, settings, state)
+    row = find_run(run, state, settings=settings)
     events = tuple(entry.event for entry in state.events.read(row.run))
     return Trace(
-        run=row.run, explanation=row.explanation, events=events, control=_control(row, settings, state)
+        run=row.run,
+        explanation=row.explanation,
+        events=events,
+        control=_control(row, state, settings=settings),
     )
 
 
-def find_run(run: str, settings: Settings, state: State) -> RunRow:
+def find_run(run: str, state: State, *, settings: Settings) -> RunRow:
     """The row of a run by its id, or of the latest run of DICTIONARY#INDEX."""
     if "#" in run:
-        run = latest_explanation(run, settings, state).run
+        run = latest_explanation(run, state, settings=settings).run
     row = state.runs.row(run)
     if row is None:
         latest = state.runs.latest()
@@ -56,7 +59,7 @@ def find_run(run: str, settings: Settings, state: State) -> RunRow:
     return row
 
 
-def latest_explanation(feature: str, settings: Settings, state: State) -> Explanation:
+def latest_explanation(feature: str, state: State, *, settings: Settings) -> Explanation:
     """What was last found of a feature; UsageError where it was never named."""
     wanted = parse_feature(feature, settings)
     found = state.runs.of_feature(str(wanted), count=1)
@@ -77,12 +80,12 @@ def parse_feature(text: str, settings: Settings) -> Feature:
     return features[0]
 
 
-def _control(row: RunRow, settings: Settings, state: State) -> tuple[float, ...]:
+def _control(row: RunRow, state: State, *, settings: Settings) -> tuple[float, ...]:
     """What the control set did, where the models of the run are still the ones that are here."""
     from namesae.wiring import open_workbench
 
     try:
-        bench = open_workbench(row.request.feature.dictionary, settings, state)
+        bench = open_workbench(row.request.feature.dictionary, settings, state=state)
         if bench.models.fingerprint != row.request.models:
             return ()
         return bench.recorded_control(row.request.feature.index)

@@ -78,7 +78,7 @@ def open_state(settings: Settings) -> Iterator[State]:
 class Workbench:
     """A dictionary with its models, a proposer and limits: names features one after another."""
 
-    def __init__(self, settings: Settings, state: State, listed: Listed, *, say: Say = quiet) -> None:
+    def __init__(self, settings: Settings, state: State, *, listed: Listed, say: Say = quiet) -> None:
         self.settings, self.state, self.listed = settings, state, listed
         self._say = say
 
@@ -97,7 +97,7 @@ class Workbench:
         from namesae.real_models import open_real_models
 
         sums = FileSums(self.state.client)
-        return open_real_models(self.listed, self.settings, self.shelf, sums=sums, say=self._say)
+        return open_real_models(self.listed, self.settings, shelf=self.shelf, sums=sums, say=self._say)
 
     @cached_property
     def proposer(self) -> Proposer:
@@ -177,6 +177,6 @@ class Workbench:
         return LedgeredDraw(self.models.draw, Ledger(self.state.client), store=self.shelf)
 
 
-def open_workbench(name: str, settings: Settings, state: State, *, say: Say = quiet) -> Workbench:
+def open_workbench(name: str, settings: Settings, *, state: State, say: Say = quiet) -> Workbench:
     """The workbench of a dictionary by name or folder."""
-    return Workbench(settings, state, find_dictionary(name, settings), say=say)
+    return Workbench(settings, state, listed=find_dictionary(name, settings), say=say)

@@ -81,7 +81,7 @@ def test_a_feature_without_a_name_has_a_sheet(store: MemoryImageStore) -> None:
 
 
 def test_the_sheet_is_written_in_one_step(store: MemoryImageStore, tmp_path: Path) -> None:
-    path = write_contact_sheet(explained(store), store, tmp_path / "new" / "sheet.png")
+    path = write_contact_sheet(explained(store), store, path=tmp_path / "new" / "sheet.png")
     assert [each.name for each in path.parent.iterdir()] == ["sheet.png"]
     with Image.open(path) as sheet:
         assert sheet.format == "PNG"

@@ -124,7 +124,7 @@ def test_a_large_picture_becomes_a_thumbnail() -> None:
 
 
 def test_the_page_is_written_in_one_step(store: MemoryImageStore, tmp_path: Path) -> None:
-    path = write_trace_html(recorded_trace(store), store, tmp_path / "new" / "trace.html")
+    path = write_trace_html(recorded_trace(store), store, path=tmp_path / "new" / "trace.html")
     assert [each.name for each in path.parent.iterdir()] == ["trace.html"]
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
 
@@ -160,7 +160,7 @@ def test_a_dictionary_is_shown_with_its_card() -> None:
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium (apt install chromium)")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_no_script_runs_in_a_browser(store: MemoryImageStore, tmp_path: Path, payload: str) -> None:
-    path = write_trace_html(recorded_trace(store, text=payload), store, tmp_path / "trace.html")
+    path = write_trace_html(recorded_trace(store, text=payload), store, path=tmp_path / "trace.html")
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'c'}"]
     told = subprocess.run(
         [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, check=True, timeout=60

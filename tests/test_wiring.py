@@ -81,7 +81,7 @@ def copied(built: Path, tmp_path: Path) -> Path:
 
 def bench(state: State, folder: Path, **settings: Any) -> Workbench:
     chosen = load_settings(**(SMALL | settings))
-    return Workbench(chosen, state, find_dictionary(str(folder), chosen))
+    return Workbench(chosen, state, listed=find_dictionary(str(folder), chosen))
 
 
 def live_feature(workbench: Workbench) -> int:
