@@ -1,8 +1,7 @@
 """Train the sandbox's three dictionaries, without labels, on activations of the shipped backbones; measure
 their features.
 
-Each folder ends up with weights, statistics on the probe set, facts (neighbours, vocabulary, tags) and the
-truth table. Configurations were chosen by FVU and L0 alone.
+Each folder ends up with the weights, a card and the truth table. The recipes were set before any was trained.
 """
 
 from __future__ import annotations
