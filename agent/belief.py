@@ -2,8 +2,8 @@
 
 A claim is a word, an AND, an OR or a NOT of words. A prompt settles a word in three-valued (Kleene) logic:
 shown (+1), excluded (-1) or left open (0); AND is then the minimum, OR the maximum and NOT the negation of
-a row. Under a claim the images of shown, open and excluded prompts fire at three unknown rates, each with a
-Beta prior; integrating the rates out gives the claim's evidence in closed form. The next prompts are those
+a row; an AND of which one word is shown and the other open is half shown. Under a claim the images of shown,
+half shown, open and excluded prompts fire at four unknown rates, each with a Beta prior; integrating the rates out gives the claim's evidence in closed form. The next prompts are those
 whose outcome the claims disagree about most.
 """
 
@@ -23,7 +23,7 @@ from agent.plans import CandidateKind
 Numbers = npt.NDArray[np.float64]
 Logic = npt.NDArray[np.int8]
 
-SHOWN, OPEN, EXCLUDED = 1, 0, -1
+SHOWN, OPEN, EXCLUDED, HALF = 1, 0, -1, 2
 
 
 class Claim(NamedTuple):
@@ -38,6 +38,8 @@ class Rates(NamedTuple):
     """Beta priors (a, b) of the rates at which images fire, by what the prompt says of the claim."""
 
     shown: tuple[float, float] = (5.0, 2.0)
+    half: tuple[float, float] = (1.5, 2.5)
+    """One word of an AND shown, the other left open: it fires as often as the generator happens to add it."""
     open: tuple[float, float] = (1.0, 3.0)
     excluded: tuple[float, float] = (0.4, 6.0)
     open_not: tuple[float, float] = (3.0, 1.0)
@@ -83,6 +85,7 @@ class Beliefs:
         self._last = np.array([columns[claim.words[-1]] for claim in self.claims], dtype=np.intp)
         self._ors = np.array([claim.kind == "or" for claim in self.claims], dtype=bool)
         self._nots = np.array([claim.kind == "not" for claim in self.claims], dtype=bool)
+        self._ands = np.array([claim.kind == "and" for claim in self.claims], dtype=bool)
         told = list(asked)
         self._images = np.array([each.images for each in told], dtype=np.float64)
         self._fired = np.array([each.fired for each in told], dtype=np.float64)
@@ -101,6 +104,7 @@ class Beliefs:
         first, last = table[:, self._first], table[:, self._last]
         rows: Logic = np.where(self._ors, np.maximum(first, last), np.minimum(first, last))
         rows[:, self._nots] *= -1
+        rows[(first + last == SHOWN) & self._ands] = HALF
         return rows
 
     def ranked(self) -> list[tuple[Claim, float]]:
@@ -129,13 +133,18 @@ class Beliefs:
         return chosen
 
     def _bins_of(self, logic: Logic) -> list[tuple[Numbers, Numbers]]:
-        """(images, fired) per claim, for shown, open and excluded prompts."""
-        masks = [(logic == value).astype(np.float64).T for value in (SHOWN, OPEN, EXCLUDED)]
+        """(images, fired) per claim, for shown, half shown, open and excluded prompts."""
+        masks = [(logic == value).astype(np.float64).T for value in (SHOWN, HALF, OPEN, EXCLUDED)]
         return [(mask @ self._images, mask @ self._fired) for mask in masks]
 
     def _priors(self) -> list[tuple[Numbers, Numbers]]:
         rates = self._rates
-        pairs = ((rates.shown, rates.shown), (rates.open, rates.open_not), (rates.excluded, rates.excluded))
+        pairs = (
+            (rates.shown, rates.shown),
+            (rates.half, rates.half),
+            (rates.open, rates.open_not),
+            (rates.excluded, rates.excluded),
+        )
         return [
             (np.where(self._nots, negated[0], plain[0]), np.where(self._nots, negated[1], plain[1]))
             for plain, negated in pairs
@@ -158,8 +167,9 @@ class Beliefs:
             (a + fired) / (a + b + images)
             for (images, fired), (a, b) in zip(self._bins, self._priors(), strict=True)
         ]
-        shown, left_open, excluded = means
-        chosen: Numbers = np.where(logic == SHOWN, shown, np.where(logic == OPEN, left_open, excluded))
+        shown, half, left_open, excluded = means
+        known = np.where(logic == SHOWN, shown, np.where(logic == HALF, half, excluded))
+        chosen: Numbers = np.where(logic == OPEN, left_open, known)
         return chosen
 
 

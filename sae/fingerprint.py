@@ -13,7 +13,7 @@ from sae.model_folder import cached_snapshot, is_commit, is_hub_id
 def fingerprint(
     source: str, revision: str | None = None, *, sums: MutableMapping[str, str] | None = None
 ) -> str:
-    """``org/name@commit`` of a hub id, else the sha256 over the names and contents of a folder's files.
+    """``org/name@commit`` of a hub id, else the sha256 over a folder's files but Markdown, names included.
 
     ``sums`` keeps each file's sum by path, size and modification time, so that a file is read once; storing
     it is the caller's affair. A hub id without a full commit must be in the hub cache: ModelUnreachable.
@@ -35,8 +35,9 @@ def _folder_sum(folder: Path, sums: MutableMapping[str, str]) -> str:
     whole = hashlib.sha256()
     files = (path for path in folder.rglob("*") if path.is_file())
     for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in files):
-        # Hidden files are what editors, systems and cut-short writes leave behind.
-        if not any(part.startswith(".") for part in name.split("/")):
+        # Hidden files are what editors, systems and cut-short writes leave behind; prose changes no weight.
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if not hidden and path.suffix.lower() != ".md":
             whole.update(f"{name}\0{_file_sum(path, sums)}\n".encode())
     return whole.hexdigest()
 

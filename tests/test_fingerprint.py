@@ -29,6 +29,7 @@ def test_equal_folders_have_equal_fingerprints(folder: Path, tmp_path: Path) -> 
     shutil.copytree(folder, other)
     assert fingerprint(str(other)) == fingerprint(str(folder))
     (other / ".DS_Store").write_text("left behind")
+    (other / "README.md").write_text("prose")
     assert fingerprint(str(other)) == fingerprint(str(folder))
 
 

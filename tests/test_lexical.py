@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.belief import EXCLUDED, OPEN, SHOWN, Asked, Beliefs, Claim, Rates, settles
+from agent.belief import EXCLUDED, HALF, OPEN, SHOWN, Asked, Beliefs, Claim, Rates, settles
 from agent.lexical import LexicalProposer
 from agent.lexicon import WordBook, english, lexicon_for, load_lexicon
 from agent.plans import ConcludePlan, Plan, proposals_of
@@ -143,7 +143,7 @@ def test_claims_follow_kleene_logic(book: WordBook) -> None:
     prompts = [frozenset(text.split()) for text in ("striped fish", "fish", "cat striped", "cat", "water")]
     assert beliefs.logic(prompts).tolist() == [
         [SHOWN, SHOWN, EXCLUDED, SHOWN],
-        [OPEN, SHOWN, EXCLUDED, SHOWN],
+        [HALF, SHOWN, EXCLUDED, SHOWN],
         [EXCLUDED, SHOWN, SHOWN, SHOWN],
         [EXCLUDED, OPEN, SHOWN, SHOWN],
         [OPEN, OPEN, OPEN, OPEN],
@@ -162,6 +162,20 @@ def test_evidence_moves_belief_to_the_conjunction(book: WordBook) -> None:
     beliefs = Beliefs(book, claims, asked=asked, rates=Rates())
     assert beliefs.ranked()[0][0] == Claim("and", ("striped", "fish"))
     assert np.isclose(beliefs.weights.sum(), 1.0)
+
+
+def test_a_word_that_fires_half_the_time_with_its_company_is_a_conjunction(book: WordBook) -> None:
+    """Where the generator adds the company by itself half the time, the lone word fires half the time."""
+    claims = dict.fromkeys(
+        [Claim("one", ("fish",)), Claim("one", ("striped",)), Claim("and", ("striped", "fish"))], 0.0
+    )
+    asked = [
+        Asked(frozenset({"fish"}), images=6, fired=3.0),
+        Asked(frozenset({"striped"}), images=4, fired=1.0),
+        Asked(frozenset({"water"}), images=10, fired=0.1),
+        Asked(frozenset({"fish", "striped"}), images=4, fired=4.0),
+    ]
+    assert Beliefs(book, claims, asked=asked, rates=Rates()).ranked()[0][0].kind == "and"
 
 
 def test_the_question_chosen_is_the_one_the_claims_disagree_about(book: WordBook) -> None:

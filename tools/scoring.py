@@ -21,8 +21,11 @@ from tools.protocols import SparseCode, StoresImages
 if TYPE_CHECKING:
     from sae.activations import FeatureReader
 
-BATCHES: dict[Device, int] = {"cpu": 16, "mps": 32, "cuda": 64}
-"""Images in every pass, the last one filled up: a small one costs as much as a full one."""
+BATCHES: dict[Device, int] = {"cpu": 1, "mps": 32, "cuda": 64}
+"""Images in every pass, the last one filled up: a small one costs as much as a full one.
+
+One on a CPU: there, which rows of a batch a matrix kernel treats alike differs from machine to machine.
+"""
 
 
 class DictionaryScorer:

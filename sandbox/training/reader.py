@@ -49,7 +49,7 @@ class Reader(nn.Module):
         )
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        seen = self.trunk(pixels).flatten(1)
+        seen = self.trunk(pixels.contiguous(memory_format=torch.channels_last)).flatten(1)
         return {name: head(seen) for name, head in self.heads.items()}
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.world.captions import TEMPLATES
+from sandbox.world.captions import GENERIC, TEMPLATES
 from sandbox.world.vocabulary import MEANINGS, PLACES, SYNONYMS, family_of, plural
 
 
@@ -34,5 +34,6 @@ def lexicon() -> dict[str, Any]:
     return {
         "words": words,
         "templates": list(TEMPLATES),
+        "generic": GENERIC[0],
         "compose": [["count", "size", "texture", "colour", "object"], ["on", "background"]],
     }
