@@ -3,8 +3,9 @@
 A claim is a word, an AND, an OR or a NOT of words. A prompt settles a word in three-valued (Kleene) logic:
 shown (+1), excluded (-1) or left open (0); AND is then the minimum, OR the maximum and NOT the negation of
 a row; an AND of which one word is shown and the other open is half shown. Under a claim the images of shown,
-half shown, open and excluded prompts fire at four unknown rates, each with a Beta prior; integrating the rates out gives the claim's evidence in closed form. The next prompts are those
-whose outcome the claims disagree about most.
+half shown, open and excluded prompts fire at four unknown rates, each with a Beta prior; integrating the
+rates out gives the claim's evidence in closed form. The next prompts are those whose outcome the claims
+disagree about most.
 """
 
 from __future__ import annotations

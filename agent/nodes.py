@@ -163,7 +163,7 @@ def judge_winner(state: NamingState, toolbox: Toolbox) -> NamingState:
 
 def record(state: NamingState, toolbox: Toolbox) -> NamingState:
     """The explanation, from everything before it."""
-    return {"explanation": explain(state, proposer=toolbox.proposer.name, now=toolbox.clock())}
+    return {"explanation": explain(state, proposer=toolbox.proposer, now=toolbox.clock())}
 
 
 def after_observe(state: NamingState) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from agent.budget import Budget
+from agent.proposer import Proposer
 from agent.records import Evidence, Explanation
 from agent.reward import reward
 from agent.state import Judgement, NamingState, RaceRecord
@@ -45,7 +46,7 @@ def figures_of(state: NamingState) -> Figures:
     )
 
 
-def explain(state: NamingState, *, proposer: str, now: float) -> Explanation:
+def explain(state: NamingState, *, proposer: Proposer, now: float) -> Explanation:
     """The explanation; ``now``: seconds since the epoch."""
     decision = decide(figures_of(state))
     race, judgement, spent = (
@@ -59,7 +60,7 @@ def explain(state: NamingState, *, proposer: str, now: float) -> Explanation:
         name=shown.name if shown else None,
         parts=shown.parts if shown else (),
         verdict=decision.verdict,
-        code=_code(state) if decision.verdict == "failed" else None,
+        code=_code(state, paid=proposer.paid) if decision.verdict == "failed" else None,
         confidence=decision.confidence,
         search_score=race.score,
         sealed=judgement.sealed,
@@ -67,16 +68,16 @@ def explain(state: NamingState, *, proposer: str, now: float) -> Explanation:
         evidence=_evidence(state, race, judgement=judgement),
         images=spent.images(state.get("drawn", 0)),
         cost=spent.cost(),
-        proposer=proposer,
+        proposer=proposer.name,
         run=state["run"],
         created=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
     )
 
 
-def _code(state: NamingState) -> str:
+def _code(state: NamingState, *, paid: bool) -> str:
     """Why a run that drew nothing failed: the limit that stopped it, else that no plan could be granted."""
     settings = state["settings"]
-    stop = Budget(settings.limits, state["spent"], settings.images_per_prompt).exhausted(paid=True)
+    stop = Budget(settings.limits, state["spent"], settings.images_per_prompt).exhausted(paid=paid)
     return "no_plan" if stop is None else f"limit_{stop}"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent.budget import Spent
+from agent.budget import Limits, Spent
 from agent.events import Ended, Event, Happening, Started
 from agent.records import Explanation
 from agent.request import Request
@@ -21,7 +21,7 @@ from agent.runs_store import RunStore
 from agent.state import SCHEMA, NamingState
 from agent.toolbox import Toolbox
 from tools.claims import Claims
-from tools.errors import IntegrityError, NamesaeError, UsageError
+from tools.errors import BudgetError, IntegrityError, NamesaeError, UsageError
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -42,6 +42,29 @@ class Drained(NamesaeError):
     exit_code = 128 + signal.SIGTERM
 
 
+LIMITS_OF_A_PERSON = {
+    "limit_images": "{0.images:,} search images (--max-images)",
+    "limit_seconds": "{0.seconds:g} seconds",
+    "limit_llm_calls": "{0.llm_calls:,} LLM calls",
+    "limit_tokens": "{0.tokens:,} tokens",
+    "limit_usd": "${0.usd:g} for the LLM (--cost-limit)",
+}
+"""By the code of a run that they stopped before its first image, how they are told."""
+
+
+class OutOfBudget(BudgetError):
+    """A limit came before the first image, so that nothing could be decided."""
+
+    def __init__(self, explanation: Explanation, limits: Limits) -> None:
+        told = LIMITS_OF_A_PERSON[explanation.code or ""].format(limits)
+        super().__init__(
+            f"Naming {explanation.feature} reached its limit of {told} before the first image was drawn; "
+            "raise it and repeat the command, what was recorded is not done again."
+        )
+        self.explanation = explanation
+        """What the run recorded: verdict failed, and its cost."""
+
+
 @dataclass(frozen=True)
 class Desk:
     """Where runs are kept."""
@@ -57,7 +80,8 @@ def name_feature(
 
     ``again``: a new run although there is an answer. A run that another process works on is waited for.
     Raises what a tool cannot mend: DependencyError, IntegrityError, UsageError; Drained after SIGTERM. The
-    run stays as it is and the same call continues it.
+    run stays as it is and the same call continues it. OutOfBudget when a limit allows no verdict: another
+    limit is another request, served by a run of its own from what this one recorded.
     """
     found = None if again else desk.store.find(request)
     if found is not None:
@@ -67,9 +91,10 @@ def name_feature(
         with Claims(desk.store.client, "run").taken([run]) as ours:
             row = desk.store.row(run)
             if row is not None and row.explanation is not None:
-                return row.explanation
+                return _within_budget(row.explanation, request)
             if ours:
-                return _carry_out(request, run, toolbox=open_toolbox(run), desk=desk)
+                told = _carry_out(request, run, toolbox=open_toolbox(run), desk=desk)
+                return _within_budget(told, request)
         time.sleep(POLL_S)
 
 
@@ -79,6 +104,12 @@ def _carry_out(request: Request, run: str, *, toolbox: Toolbox, desk: Desk) -> E
     desk.store.finish(request, explanation, now=toolbox.clock())
     ended = Ended(name=explanation.name, verdict=explanation.verdict, confidence=explanation.confidence)
     _tell(toolbox, run, node="record", what=ended)
+    return explanation
+
+
+def _within_budget(explanation: Explanation, request: Request) -> Explanation:
+    if explanation.code in LIMITS_OF_A_PERSON:
+        raise OutOfBudget(explanation, request.settings.limits)
     return explanation
 
 

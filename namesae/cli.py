@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from namesae.proposers import ProposerName
 
 if TYPE_CHECKING:
     from namesae.settings import Settings
@@ -24,13 +25,6 @@ app = typer.Typer(
 )
 
 
-class ProposerChoice(enum.StrEnum):
-    """The proposers."""
-
-    openai = "openai"
-    lexical = "lexical"
-
-
 Selected = Annotated[
     str,
     typer.Argument(
@@ -38,7 +32,7 @@ Selected = Annotated[
     ),
 ]
 Chosen = Annotated[
-    ProposerChoice | None,
+    ProposerName | None,
     typer.Option(help="Who has the ideas: an LLM, or a search over words. Default: openai with a key."),
 ]
 MaxImages = Annotated[int | None, typer.Option(metavar="N", help="Search images a feature. Default: 100.")]
@@ -82,7 +76,7 @@ def name(
 
     reporter = choose_reporter(as_json=as_json, quiet=quiet)
     settings = _settings(
-        proposer=None if proposer is None else proposer.value,
+        proposer=proposer,
         max_images=max_images,
         cost_limit=cost_limit,
         seed=seed,

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from agent.records import Explanation, Trial
 from namesae.lines import NO_NAME, score_text, verdict_text
+from sae.whole_file import whole_file
 from tools.errors import IntegrityError
 from tools.protocols import StoresImages
 
@@ -101,9 +102,8 @@ def write_contact_sheet(explanation: Explanation, store: StoresImages, *, path: 
     """Write the sheet as PNG in one step and return its path; a picture gone from the store is left grey."""
     sheet = draw_contact_sheet(explanation, store)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    sheet.save(partial, format="PNG")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        sheet.save(partial, format="PNG")
     return path
 
 

@@ -162,8 +162,8 @@ def _dictionaries(settings: Settings) -> Iterator[Check]:
 
 def _proposer(settings: Settings) -> Check:
     key = "a key is set" if settings.openai_api_key else "no OPENAI_API_KEY is set"
-    if settings.proposer_kind == "lexical":
-        return Check("proposer", "ok", f"lexical, a search over words without an LLM ({key})")
+    if settings.proposer_kind != "openai":
+        return Check("proposer", "ok", f"{settings.proposer_kind} ({key})")
     where = settings.openai_base_url or "api.openai.com"
     if settings.openai_api_key is None:
         said = "openai is chosen and OPENAI_API_KEY is not set; set it, or choose lexical."

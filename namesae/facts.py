@@ -10,8 +10,7 @@ import numpy as np
 
 from namesae.galleries import Gallery
 from sae.card import BackboneSpec, DictionaryCard
-from sae.statistics import Statistics, decoder_neighbours, nearest_words
-from tools.bands import firing_facts
+from sae.statistics import Ranked, decoder_neighbours, nearest_words, statistics_of, unit_rows
 from tools.device import best_device
 from tools.exemplars import ProbeSet
 from tools.feature_facts import assemble_facts, tag_features
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 POOLED = "pooled"
-
-Ranked = tuple[tuple[str, float], ...]
 
 
 class Wording(NamedTuple):
@@ -57,15 +54,10 @@ def work_out_facts(
         if card.hook_point == POOLED and card.tagger in (None, card.backbone):
             vocabulary = nearest_words(decoder, texts, wording.words, count=12)
         tags = tag_features(probe, _similarity(reader, gallery, texts=texts), wording.words)
+    statistics = statistics_of(probe.activations(index) for index in range(probe.n_features))
     return assemble_facts(
-        _statistics(probe), neighbours=decoder_neighbours(decoder), vocabulary=vocabulary, tags=tags
+        statistics, neighbours=decoder_neighbours(decoder), vocabulary=vocabulary, tags=tags
     )
-
-
-def _statistics(probe: ProbeSet) -> Statistics:
-    rows = [firing_facts(probe.activations(index)) for index in range(probe.n_features)]
-    density, threshold, p99 = (np.array(column, dtype=np.float32) for column in zip(*rows, strict=True))
-    return Statistics(density=density, p99=p99, threshold=threshold)
 
 
 def _decoder(folder: Path) -> Floats:
@@ -96,13 +88,8 @@ def _similarity(reader: VisionBackbone, gallery: Gallery, *, texts: Floats) -> F
         pixels = reader.preprocess([gallery.picture(image) for image in images])
         found.append(reader.activations(pixels, [POOLED])[POOLED].float().cpu().numpy())
     shown = np.concatenate(found)
-    cosine: Floats = _unit(shown) @ _unit(texts).T
+    cosine: Floats = unit_rows(shown) @ unit_rows(texts).T
     return cosine
-
-
-def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -7,7 +7,6 @@ written to the image store (``Shelf.keep``).
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools.digest import digest
 from tools.errors import UsageError
-from tools.image_store import COMPRESSION, ImageStore
+from tools.image_store import ImageStore, png_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -178,6 +177,10 @@ class Shelf:
         """Store a picture."""
         return self.store.put(image)
 
+    def put_many(self, images: Sequence[Image.Image]) -> list[str]:
+        """Store pictures and return their ids, in order."""
+        return self.store.put_many(images)
+
     def get(self, image: str) -> Image.Image:
         """A picture of the store or of a gallery; KeyError names a missing one."""
         for gallery in self._galleries:
@@ -195,18 +198,8 @@ class Shelf:
 
     def keep(self, images: Sequence[str]) -> None:
         """Write a gallery's pictures to the store, where anyone can read them later."""
-        for image in images:
-            if not self.store.has(image):
-                self.store.put_png(png_of(self.get(image)))
-
-
-def png_of(picture: Image.Image) -> bytes:
-    """The PNG bytes that the image store gives a picture."""
-    plain = picture.convert("RGB")
-    plain.info = {}
-    buffer = io.BytesIO()
-    plain.save(buffer, format="PNG", compress_level=COMPRESSION)
-    return buffer.getvalue()
+        missing = [image for image in images if not self.store.has(image)]
+        self.store.put_pngs([png_of(self.get(image)) for image in missing])
 
 
 @cache

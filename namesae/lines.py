@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent.budget import Limits
     from agent.events import Event, Happening
     from agent.records import Explanation
+    from namesae.naming import Launch
     from tools.protocols import CosyScore
 
 GAP = "   "
@@ -65,13 +65,14 @@ def verdict_text(explanation: Explanation) -> str:
     return f"{explanation.verdict} ({explanation.code})" if explanation.code else explanation.verdict
 
 
-def launch_line(features: Sequence[str], *, proposer: str, limits: Limits, seed: int) -> str:
+def launch_line(launch: Launch) -> str:
     """What is about to be done, by whom and within which limits."""
-    what = features[0] if len(features) == 1 else f"{len(features)} features"
-    price = "" if limits.usd is None or proposer == "lexical" else f", at most ${limits.usd:.2f} a feature"
+    limits, count = launch.limits, len(launch.features)
+    what = launch.features[0] if count == 1 else f"{count} features"
+    price = f", at most ${limits.usd:.2f} a feature" if launch.paid and limits.usd is not None else ""
     return (
-        f"Naming {what} with the {proposer} proposer: up to {limits.images} search and "
-        f"{limits.sealed} sealed images{' each' if len(features) > 1 else ''}{price}, seed {seed}."
+        f"Naming {what} with the {launch.proposer} proposer: up to {limits.images} search and "
+        f"{limits.sealed} sealed images{' each' if count > 1 else ''}{price}, seed {launch.seed}."
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from agent.budget import Limits
 from agent.records import Cost, Explanation, ImageCount
-from agent.runs import Drained
+from agent.runs import Drained, OutOfBudget
 from namesae import __version__
 from namesae.dictionaries import find_dictionary
 from namesae.faults import fault_of
@@ -22,6 +22,7 @@ from namesae.settings import Settings
 from namesae.stopping import Interrupted, Stop, stoppable
 from namesae.wiring import Workbench, open_state
 from sae.feature import Feature, Frozen
+from tools.errors import BudgetError
 
 if TYPE_CHECKING:
     from namesae.reporters import Reporter
@@ -46,6 +47,8 @@ class Launch(Frozen):
     selection: str
     features: tuple[str, ...]
     proposer: str
+    paid: bool
+    """Whether asking the proposer costs money."""
     limits: Limits
     seed: int
     home: str
@@ -83,6 +86,8 @@ class Batch:
     def __init__(self, reporter: Reporter, *, debug: bool = False) -> None:
         self.reporter, self.debug = reporter, debug
         self.explanations: list[Explanation] = []
+        self.over: list[OutOfBudget] = []
+        """Features that a limit left without a verdict."""
         self.asked = 0
         self._began = time.monotonic()
 
@@ -117,6 +122,10 @@ class Batch:
     def _name(self, feature: Feature, bench: Workbench, *, again: bool) -> None:
         try:
             explanation = bench.name(feature.index, again=again, emit=self.reporter.event)
+        except OutOfBudget as error:
+            # Each feature has limits of its own, which may suffice for the others.
+            self.over.append(error)
+            explanation = error.explanation
         except Exception as error:
             fault = fault_of(error)
             if fault.expected or self.debug:
@@ -128,6 +137,15 @@ class Batch:
             )
         self.explanations.append(explanation)
         self.reporter.feature(explanation)
+
+    def outcome(self) -> tuple[int, str | None]:
+        """Exit code and sentence of an order that was carried out to its end."""
+        if self.over:
+            others = len(self.over) - 1
+            more = f" So did {others} other{'s' if others > 1 else ''}." if others else ""
+            return BudgetError.exit_code, f"{self.over[0]}{more}"
+        failed = any(each.verdict in ("failed", "cancelled") for each in self.explanations)
+        return int(failed), None
 
 
 class Outcome(NamedTuple):
@@ -144,7 +162,7 @@ def name_features(order: Order, settings: Settings, *, reporter: Reporter, debug
     with stoppable() as stop:
         try:
             batch.carry_out(order, settings, stop=stop)
-            code = 1 if any(each.verdict in ("failed", "cancelled") for each in batch.explanations) else 0
+            code, error = batch.outcome()
         except (Interrupted, Drained):
             code, error = 128 + (stop.number or signal.SIGTERM), STOPPED
         except Exception as raised:
@@ -163,6 +181,7 @@ def _launch(order: Order, features: Sequence[Feature], *, bench: Workbench) -> L
         selection=order.selection,
         features=tuple(str(feature) for feature in features),
         proposer=bench.proposer.name,
+        paid=bench.proposer.paid,
         limits=bench.limits,
         seed=bench.settings.seed,
         home=str(bench.settings.home),

@@ -1,19 +1,20 @@
-"""The proposers a person can choose, made from their settings."""
+"""The proposers a person can choose: the one list of them. Importing it imports no more than it names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agent.proposer import Proposer
-from namesae.settings import Settings
 from tools.errors import UsageError
-from tools.protocols import GeneratorCard
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.proposer import Proposer
     from namesae.galleries import Shelf
+    from namesae.settings import Settings
     from tools.ledger import Ledger
+    from tools.protocols import GeneratorCard
 
 
 class Means(NamedTuple):
@@ -29,13 +30,6 @@ class Means(NamedTuple):
 def make_proposer(means: Means) -> Proposer:
     """The proposer the settings ask for; UsageError where it lacks something."""
     return PROPOSERS[means.settings.proposer_kind](means)
-
-
-def _lexical(means: Means) -> Proposer:
-    from agent.lexical import LexicalProposer
-    from agent.lexicon import lexicon_for
-
-    return LexicalProposer(lexicon_for(means.card, means.lexicon))
 
 
 def _openai(means: Means) -> Proposer:
@@ -65,7 +59,17 @@ def _openai(means: Means) -> Proposer:
     )
 
 
-PROPOSERS: dict[Literal["openai", "lexical"], Callable[[Means], Proposer]] = {
-    "openai": _openai,
-    "lexical": _lexical,
-}
+def _lexical(means: Means) -> Proposer:
+    from agent.lexical import LexicalProposer
+    from agent.lexicon import lexicon_for
+
+    return LexicalProposer(lexicon_for(means.card, means.lexicon))
+
+
+PROPOSERS: dict[str, Callable[[Means], Proposer]] = {"openai": _openai, "lexical": _lexical}
+
+if TYPE_CHECKING:
+    ProposerName = str
+else:
+    # What the command line offers and the settings accept.
+    ProposerName = Literal[tuple(PROPOSERS)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,17 +24,30 @@ from tools.drawing import load_generator
 from tools.errors import UsageError
 from tools.exemplars import MANIFEST, ProbeSet, build_probe_set
 from tools.feature_facts import read_facts, write_facts
-from tools.protocols import FeatureFacts, FindExemplars, KnowsControl, ScoreImages
+from tools.protocols import DrawImages, FeatureFacts, FindExemplars, KnowsControl, ScoreImages
 from tools.scoring import load_scorer
 
 LEXICON_FILE = "lexicon.json"
+DIFFUSERS = "diffusers"
+_SOURCE = re.compile(r"(?:([a-z_]+):)?(.*)", re.DOTALL)
+
+Sums = MutableMapping[str, str]
 
 
 class Place(NamedTuple):
-    """A model's source: a folder, or a hub id and its revision."""
+    """A generator's source: a folder, or a hub id and its revision."""
 
     source: str
     revision: str | None = None
+    kind: str = DIFFUSERS
+
+
+def _diffusers(place: Place, shelf: Shelf, sums: Sums) -> DrawImages:
+    return load_generator(place.source, shelf, revision=place.revision, sums=sums)
+
+
+GENERATORS: dict[str, Callable[[Place, Shelf, Sums], DrawImages]] = {DIFFUSERS: _diffusers}
+"""Kinds of generators: KIND:SOURCE is drawn with by the one of that name. Sums of files read are kept."""
 
 
 class Workplace(NamedTuple):
@@ -57,13 +71,11 @@ class Workplace(NamedTuple):
         return self.listed.card
 
 
-def open_real_models(
-    listed: Listed, settings: Settings, *, shelf: Shelf, sums: MutableMapping[str, str], say: Say
-) -> Models:
+def open_real_models(listed: Listed, settings: Settings, *, shelf: Shelf, sums: Sums, say: Say) -> Models:
     """The models of a dictionary folder. ``sums`` keeps the sums of files already read."""
     place = Workplace(listed, settings, shelf, say)
     generator = generator_of(place)
-    draw = load_generator(generator.source, shelf, revision=generator.revision, sums=sums)
+    draw = GENERATORS[generator.kind](generator, shelf, sums)
     score = load_scorer(place.folder, shelf, sums=sums)
     probe, control = _pictures(place, "probe"), _pictures(place, "control")
     lexicon = _lexicon_beside(generator)
@@ -87,20 +99,30 @@ def open_real_models(
 
 
 def generator_of(place: Workplace) -> Place:
-    """What draws: the person's choice, else the card's; a folder, or a hub id with an optional @revision."""
+    """What draws: the person's choice, else the card's; a folder, or a hub id with an optional @revision.
+
+    KIND: before it says what kind of generator it is, diffusers where nothing does.
+    """
     chosen = place.settings.generator
     if chosen is None and place.card.generator is None:
         raise UsageError(
             f"Dictionary {place.listed.name!r} names no generator; give one with --generator FOLDER|ID."
         )
-    source = chosen if chosen is not None else str(place.card.generator)
+    given = chosen if chosen is not None else str(place.card.generator)
+    parts = _SOURCE.fullmatch(given)
+    kind, source = parts.groups(DIFFUSERS) if parts else (DIFFUSERS, given)
+    if kind not in GENERATORS:
+        raise UsageError(
+            f"Generator {given!r} is of no known kind; have {', '.join(GENERATORS)}, "
+            "or put ./ before a folder's name."
+        )
     roots = (Path(),) if chosen is not None else (place.folder,)
     for root in roots:
         folder = (root / Path(source).expanduser()).resolve()
         if folder.is_dir():
-            return Place(str(folder))
+            return Place(str(folder), kind=kind)
     name, _, revision = source.partition("@")
-    return Place(name, revision or None)
+    return Place(name, revision or None, kind)
 
 
 def open_exemplars(

@@ -45,9 +45,7 @@ class Lines:
     def launch(self, launch: Launch) -> None:
         """Say what is about to be done."""
         self._several = len(launch.features) > 1
-        self.say(
-            launch_line(launch.features, proposer=launch.proposer, limits=launch.limits, seed=launch.seed)
-        )
+        self.say(launch_line(launch))
 
     def say(self, text: str) -> None:
         """A line to stderr, unless quiet."""

@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from namesae.proposers import ProposerName
 from tools.errors import UsageError
 
 PREFIX = "NAMESAE_"
@@ -67,7 +68,7 @@ class Settings(BaseSettings):
     """Whether the model takes images; None goes by its name."""
     openai_timeout: float = Field(default=60.0, gt=0)
     """Seconds for a whole reply, each try."""
-    proposer: Literal["openai", "lexical"] | None = None
+    proposer: ProposerName | None = None
     """None is openai where a key is set, else lexical."""
     max_images: int = Field(default=100, ge=8, le=100_000)
     """Search images a feature may use; the judge's are beside them."""
@@ -109,7 +110,7 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls, config))
 
     @property
-    def proposer_kind(self) -> Literal["openai", "lexical"]:
+    def proposer_kind(self) -> ProposerName:
         """The proposer that will be asked."""
         return self.proposer or ("openai" if self.openai_api_key else "lexical")
 

@@ -35,7 +35,7 @@ def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> 
 def show_trace(run: str, settings: Settings, *, html: Path | None = None, as_json: bool = False) -> int:
     """Print a run, or write it as a page."""
     with open_state(settings) as state:
-        trace = read_trace(run, state, settings=settings)
+        trace = read_trace(run, state, settings=settings, race=as_json or html is not None)
         if html is not None:
             from namesae.trace_html import write_trace_html
 

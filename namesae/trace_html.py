@@ -11,8 +11,10 @@ from agent.proposer import LlmCall
 from agent.records import Evidence, Explanation, Trial
 from namesae.histogram import Plot, Series, plot
 from namesae.lines import NO_NAME, cost_text, event_line, images_text, percent, score_text, verdict_text
+from namesae.rival_cards import race_view
 from namesae.tiles import Pictures, Tile, exemplar_tiles, page_environment, sealed_tiles
 from namesae.traces import Trace
+from sae.whole_file import whole_file
 from tools.protocols import CosyScore, Interval, StoresImages
 
 
@@ -50,9 +52,8 @@ def write_trace_html(trace: Trace, store: StoresImages, *, path: Path) -> Path:
     """Write the page in one step and return its path."""
     page = render_trace(trace, store)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
     return path
 
 
@@ -77,6 +78,7 @@ def _view(trace: Trace, store: StoresImages) -> dict[str, Any]:
         "exemplars": exemplar_tiles(evidence, pictures),
         "rounds": _rounds(trace.events, pictures, threshold=threshold),
         "race": next((e.what for e in reversed(trace.events) if isinstance(e.what, Raced)), None),
+        "raced": race_view(trace.race, pictures, threshold=threshold),
         "judged": next((e.what for e in reversed(trace.events) if isinstance(e.what, Judged)), None),
         "sealed": sealed_tiles(evidence, pictures),
         "calls": tuple(each.what.call for each in trace.events if isinstance(each.what, Asked)),

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
-from agent.events import Event
+from pydantic import ValidationError
+
+from agent.events import Event, Raced
+from agent.plans import Candidate
 from agent.records import Explanation
 from agent.runs_store import RunRow
+from agent.state import SCHEMA, RaceRecord
 from sae.feature import Feature, Frozen
-from tools.errors import NamesaeError, UsageError
+from tools.errors import IntegrityError, NamesaeError, UsageError
 
 if TYPE_CHECKING:
     from namesae.settings import Settings
     from namesae.wiring import State
+
+
+class Race(Frozen):
+    """A race with its pictures, as the run's last checkpoint holds it."""
+
+    candidates: tuple[Candidate, ...]
+    """In the proposer's order."""
+    record: RaceRecord
+    p99: float
+    """Of the feature: the unit of rewards."""
 
 
 class Trace(Frozen):
@@ -26,17 +41,24 @@ class Trace(Frozen):
     """Oldest first; a node repeated after a crash may have said a thing twice."""
     control: tuple[float, ...] = ()
     """Activations on the control set; empty where they are not recorded here."""
+    race: Race | None = None
+    """None where there was no race, its checkpoint has gone, or it was not asked for."""
 
 
-def read_trace(run: str, state: State, *, settings: Settings) -> Trace:
-    """The trace of a run by its id, or of the latest run of DICTIONARY#INDEX; UsageError if there is none."""
+def read_trace(run: str, state: State, *, settings: Settings, race: bool = True) -> Trace:
+    """The trace of a run by its id, or of the latest run of DICTIONARY#INDEX; UsageError if there is none.
+
+    ``race``: whether to read the pictures of the race, which takes the graph's libraries.
+    """
     row = find_run(run, state, settings=settings)
     events = tuple(entry.event for entry in state.events.read(row.run))
+    raced = race and any(isinstance(event.what, Raced) for event in events)
     return Trace(
         run=row.run,
         explanation=row.explanation,
         events=events,
         control=_control(row, state, settings=settings),
+        race=_race(row.run, state) if raced else None,
     )
 
 
@@ -92,3 +114,25 @@ def _control(row: RunRow, state: State, *, settings: Settings) -> tuple[float, .
     except NamesaeError:
         # A dictionary that has gone takes its control set with it, not its traces.
         return ()
+
+
+def _race(run: str, state: State) -> Race | None:
+    from namesae.wiring import LIBRARIES
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=LIBRARIES)
+        from agent.checkpointer import RedisCheckpointer
+        from agent.graph import build_graph
+
+        config: Any = {"configurable": {"thread_id": run}}
+        try:
+            held = build_graph(RedisCheckpointer(state.client)).get_state(config).values
+            if held.get("schema") != SCHEMA:
+                return None
+            # Validated anew: the checkpointer revives models without validating them.
+            race = Race.model_construct(
+                candidates=held["candidates"], record=held["raced"], p99=held["facts"].p99
+            )
+            return Race.model_validate(race.model_dump(warnings="none"))
+        except (KeyError, IntegrityError, ValidationError):
+            return None

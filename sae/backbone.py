@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sae.card import BackboneKind, BackboneSpec
+from sae.card import BACKBONES, BackboneSpec
 from sae.errors import NoTextTower, UnknownHookPoint
 from sae.hooks import as_tokens, capture, find_blocks
 from sae.model_folder import locate
@@ -90,19 +90,12 @@ class Tower:
 UNLOADABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError, SafetensorError)
 """What open_clip, timm and transformers raise at a folder that is not what it says."""
 
-LOADERS: dict[BackboneKind, str] = {
-    "open_clip": "sae.backbone_openclip",
-    "timm": "sae.backbone_timm",
-    "transformers": "sae.backbone_transformers",
-}
-"""Modules with NEEDS (files, one of them a must), WANTS (patterns to download) and load(folder) -> Tower."""
-
 
 def load_backbone(
     spec: BackboneSpec, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> VisionBackbone:
     """Load a model from a folder, the hub cache or the hub, safetensors only. BadModel, ModelUnreachable."""
-    loader = import_module(LOADERS[spec.kind])
+    loader = import_module(BACKBONES[spec.kind])
     folder: Path = locate(spec.source, spec.revision, needs=loader.NEEDS, wants=loader.WANTS)
     tower: Tower = loader.load(folder)
     tower.model.to(device=device, dtype=dtype).eval().requires_grad_(False)

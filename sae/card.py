@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
+from sae.architectures import Architecture
 from sae.errors import BadDictionary
 from sae.feature import Frozen
+from sae.whole_file import whole_file
 
 SCHEMA = 1
 CARD_FILE = "dictionary.json"
 
-Architecture = Literal["topk", "batchtopk", "relu", "jumprelu"]
-BackboneKind = Literal["open_clip", "timm", "transformers"]
 Pooling = Literal["none", "cls", "max", "mean", "top-p"]
+
+BACKBONES = {
+    "open_clip": "sae.backbone_openclip",
+    "timm": "sae.backbone_timm",
+    "transformers": "sae.backbone_transformers",
+}
+"""Modules with NEEDS (files, one of them a must), WANTS (patterns to download) and load(folder) -> Tower."""
+
+if TYPE_CHECKING:
+    BackboneKind = str
+else:
+    BackboneKind = Literal[tuple(BACKBONES)]
 
 
 class BackboneSpec(Frozen):
@@ -108,6 +119,5 @@ def read_card(folder: Path) -> DictionaryCard:
 
 def write_card(card: DictionaryCard, folder: Path) -> None:
     """Write dictionary.json in one step: its existence means the folder is complete."""
-    partial = folder / f".{CARD_FILE}.{os.getpid()}"
-    partial.write_text(card.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / CARD_FILE)
+    with whole_file(folder / CARD_FILE) as partial:
+        partial.write_text(card.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")

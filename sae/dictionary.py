@@ -8,7 +8,6 @@ A bias subtracted before encoding is folded into b_enc.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from sae.card import CARD_FILE, Architecture, DictionaryCard, Normalisation, Origin, read_card, write_card
+from sae.architectures import ARCHITECTURES, Architecture, Variant
+from sae.card import CARD_FILE, DictionaryCard, Normalisation, Origin, read_card, write_card
 from sae.errors import BadDictionary
+from sae.whole_file import whole_file
 
 WEIGHTS_FILE = "dictionary.safetensors"
 _DEFAULT = Normalisation()
@@ -59,6 +60,11 @@ class SparseDictionary:
     normalise: Normalisation = _DEFAULT
 
     @property
+    def variant(self) -> Variant:
+        """How its features become active."""
+        return ARCHITECTURES[self.architecture]
+
+    @property
     def width(self) -> int:
         return self.W_enc.shape[0]
 
@@ -68,7 +74,7 @@ class SparseDictionary:
 
     def encode(self, activations: Tensor) -> Tensor:
         """(..., d) activations of the backbone to (..., F) activations of the features."""
-        return ACTIVATE[self.architecture](self, self._pre_activations(activations))
+        return self.variant.activate(self, self._pre_activations(activations))
 
     def encode_sparse(self, activations: Tensor) -> Codes:
         """(b, d) activations to the non-zero ones of the features."""
@@ -95,17 +101,16 @@ class SparseDictionary:
             for name, tensor in self._tensors().items()
         }
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{WEIGHTS_FILE}"
-        save_file(tensors, partial)
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-        (folder / CARD_FILE).unlink(missing_ok=True)
-        partial.replace(folder / WEIGHTS_FILE)
+        with whole_file(folder / WEIGHTS_FILE) as partial:
+            save_file(tensors, partial)
+            digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+            (folder / CARD_FILE).unlink(missing_ok=True)
         card = self._card(origin, digest)
         write_card(card, folder)
         return card
 
     def _card(self, origin: Origin, weights: str) -> DictionaryCard:
-        scalar = self.threshold if self.architecture == "batchtopk" else None
+        scalar = None if self.variant.many_thresholds else self.threshold
         return DictionaryCard(
             **{name: getattr(origin, name) for name in Origin.model_fields},
             architecture=self.architecture,
@@ -123,30 +128,6 @@ class SparseDictionary:
     def _tensors(self) -> dict[str, Tensor]:
         held = {name: getattr(self, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")}
         return held if self.threshold is None else held | {"threshold": self.threshold}
-
-
-def keep_top(h: Tensor, k: int) -> Tensor:
-    """Zero all but the k highest of each row of (..., F); k is at most F."""
-    top = h.topk(min(k, h.shape[-1]), dim=-1, sorted=False)
-    return torch.zeros_like(h).scatter(-1, top.indices, top.values)
-
-
-def _topk(dictionary: SparseDictionary, h: Tensor) -> Tensor:
-    return keep_top(h.relu(), dictionary.k or 0)
-
-
-def _above_threshold(dictionary: SparseDictionary, h: Tensor) -> Tensor:
-    h = h.relu()
-    return torch.where(h > dictionary.threshold, h, 0) if dictionary.threshold is not None else h
-
-
-ACTIVATE: dict[Architecture, Callable[[SparseDictionary, Tensor], Tensor]] = {
-    "topk": _topk,
-    "batchtopk": _above_threshold,
-    "relu": lambda _, h: h.relu(),
-    "jumprelu": _above_threshold,
-}
-_NEEDS: dict[Architecture, str] = {"topk": "k", "batchtopk": "threshold", "jumprelu": "threshold"}
 
 
 def sparsify(dense: Tensor) -> Codes:
@@ -188,13 +169,13 @@ def _check(dictionary: SparseDictionary, card: DictionaryCard, folder: Path) -> 
             )
         if not bool(tensor.isfinite().all()):
             raise BadDictionary(f"{name} in {folder} holds values that are not finite; train it again.")
-    needed = _NEEDS.get(card.architecture)
+    needed = dictionary.variant.needs
     if needed and getattr(dictionary, needed) is None:
         raise BadDictionary(f"{folder} holds a {card.architecture} without {needed}; save it again.")
 
 
 def _shapes(card: DictionaryCard) -> dict[str, tuple[int, ...]]:
     d, f = card.width, card.n_features
-    threshold = (f,) if card.architecture == "jumprelu" else ()
+    threshold = (f,) if ARCHITECTURES[card.architecture].many_thresholds else ()
     vectors = {"b_enc": (f,), "b_dec": (d,), "mean": (d,), "scale": (), "threshold": threshold}
     return {"W_enc": (d, f), "W_dec": (f, d), **vectors}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from sae.errors import BadDictionary
+from sae.whole_file import whole_file
 
 STATISTICS_FILE = "statistics.safetensors"
 _BLOCK = 1024
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Ranked = tuple[tuple[str, float], ...]
+"""Words with their scores, best first."""
 
 
 class Statistics(NamedTuple):
@@ -31,25 +34,47 @@ class Statistics(NamedTuple):
     """Firing threshold, half of p99: the feature fires above it; 0 only where it is never active."""
 
 
+class FiringFacts(NamedTuple):
+    """What one feature's activations on a probe set say about when it fires; fields as in Statistics."""
+
+    density: float
+    threshold: float
+    p99: float
+
+
+def firing_facts(activations: Floats, *, n_images: int | None = None) -> FiringFacts:
+    """Density over the images, half the 99th percentile of the positive activations, that percentile.
+
+    ``n_images`` when ``activations`` holds only the non-zero ones.
+    """
+    live = activations[activations > 0]
+    if not len(live):
+        return FiringFacts(density=0.0, threshold=0.0, p99=0.0)
+    p99 = max(float(np.percentile(live, 99)), float(np.finfo(np.float32).tiny))
+    return FiringFacts(density=len(live) / (n_images or len(activations)), threshold=p99 / 2, p99=p99)
+
+
+def statistics_of(columns: Iterable[Floats]) -> Statistics:
+    """Statistics of features that come one by one, each with its activations on all n images, (n,)."""
+    rows = [firing_facts(column) for column in columns]
+    return Statistics(
+        density=np.array([row.density for row in rows], np.float32),
+        p99=np.array([row.p99 for row in rows], np.float32),
+        threshold=np.array([row.threshold for row in rows], np.float32),
+    )
+
+
 def probe_statistics(activations: Floats) -> Statistics:
     """Statistics of (n, F) pooled activations; active means above 0."""
     if activations.ndim != 2 or not len(activations):
         raise ValueError(f"Probe activations have shape {activations.shape}; give (n, F) with n > 0.")
-    p99 = np.zeros(activations.shape[1], np.float32)
-    density = np.zeros_like(p99)
-    for feature, column in enumerate(activations.T):
-        live = column[column > 0]
-        density[feature] = len(live) / len(column)
-        if len(live):
-            p99[feature] = max(np.percentile(live, 99), np.finfo(np.float32).tiny)
-    return Statistics(density=density, p99=p99, threshold=p99 / np.float32(2))
+    return statistics_of(activations.T)
 
 
 def save_statistics(statistics: Statistics, folder: Path) -> None:
     """Write statistics.safetensors into a dictionary folder, in one step."""
-    partial = folder / f".{STATISTICS_FILE}"
-    save_file(statistics._asdict(), partial)
-    partial.replace(folder / STATISTICS_FILE)
+    with whole_file(folder / STATISTICS_FILE) as partial:
+        save_file(statistics._asdict(), partial)
 
 
 def load_statistics(folder: Path) -> Statistics:
@@ -66,7 +91,7 @@ def load_statistics(folder: Path) -> Statistics:
 
 def decoder_neighbours(decoder: npt.ArrayLike, *, count: int = 8) -> Ints:
     """(F, count) other features of the highest cosine between decoder directions (F, d), nearest first."""
-    unit = _unit(np.asarray(decoder, np.float32))
+    unit = unit_rows(np.asarray(decoder, np.float32))
     count = min(count, len(unit) - 1)
     nearest = np.empty((len(unit), count), np.int32)
     for start in range(0, len(unit), _BLOCK):
@@ -78,28 +103,34 @@ def decoder_neighbours(decoder: npt.ArrayLike, *, count: int = 8) -> Ints:
 
 def nearest_words(
     decoder: npt.ArrayLike, embeddings: npt.ArrayLike, words: Sequence[str], *, count: int = 8
-) -> list[tuple[tuple[str, float], ...]]:
+) -> list[Ranked]:
     """Per feature the (word, cosine) nearest its decoder direction (F, d), best first.
 
     ``embeddings``: (V, d) text embeddings of the words. They are brought to unit length and centred first:
     what all words share is the gap between texts and images and says nothing about a feature.
     """
-    directions, text = np.asarray(decoder, np.float32), _unit(np.asarray(embeddings, np.float32))
+    directions, text = np.asarray(decoder, np.float32), unit_rows(np.asarray(embeddings, np.float32))
     if len(words) != len(text) or directions.shape[1] != text.shape[1]:
         raise ValueError(
             f"{len(words)} words, embeddings {text.shape} and directions {directions.shape} do not fit; "
             "give one embedding per word, as wide as the dictionary."
         )
-    centred = _unit(text - text.mean(0))
-    found: list[tuple[tuple[str, float], ...]] = []
+    centred = unit_rows(text - text.mean(0))
+    found: list[Ranked] = []
     for start in range(0, len(directions), _BLOCK):
-        cosine = _unit(directions[start : start + _BLOCK]) @ centred.T
-        for row, best in zip(cosine, _highest(cosine, min(count, len(words))), strict=True):
-            found.append(tuple((words[i], float(row[i])) for i in best))
+        cosine = unit_rows(directions[start : start + _BLOCK]) @ centred.T
+        found += [top_words(row, words, count=count) for row in cosine]
     return found
 
 
-def _unit(rows: Floats) -> Floats:
+def top_words(scores: npt.NDArray[np.floating[Any]], words: Sequence[str], *, count: int = 12) -> Ranked:
+    """The words of highest score, (V,), with their scores; ties keep the order of the words."""
+    best = np.argsort(-scores, kind="stable")[:count]
+    return tuple((words[at], float(scores[at])) for at in best)
+
+
+def unit_rows(rows: Floats) -> Floats:
+    """(n, d) rows brought to unit length; a row of zeros stays."""
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     unit: Floats = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
     return unit

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from sae.architectures import keep_top
 from sae.card import Normalisation
-from sae.dictionary import SparseDictionary, keep_top
+from sae.dictionary import SparseDictionary
 from sae.feature import Frozen
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from agent.budget import Refusal, Usage
 from agent.events import Asked, Ended, Event, Happening, Judged, Observed, Planned, Raced, Scored, Started
+from agent.plans import MAX_NAME, MAX_PROMPT, Candidate
 from agent.proposer import LlmCall
 from agent.records import Cost, Evidence, Explanation, ImageCount, Proposal, Rival, Trial
-from namesae.traces import Trace
+from agent.state import RaceRecord, Shot
+from namesae.traces import Race, Trace
 from sae.feature import Exemplar, Feature
 from tools.fakes import FakeGenerator
 from tools.protocols import CosyScore, DrawRequest, FeatureFacts, Interval, StoresImages
@@ -41,6 +43,22 @@ def draw(store: StoresImages, prompt: str, *, count: int = 2) -> tuple[str, ...]
         [DrawRequest(prompt=prompt, seed=seed) for seed in range(count)]
     )
     return tuple(each.image for each in drawn if each.image)
+
+
+def recorded_race(store: StoresImages, *, text: str, rivals: tuple[Rival, ...]) -> Race:
+    """A race that ``text`` won over 'fish', on whose own picture nothing fired; another was not drawn."""
+    winner = Candidate(
+        name=text[:MAX_NAME] or "?", prompts=("striped",), fires=("striped fish",), rests=("fish",)
+    )
+    loser = Candidate(name="fish", prompts=("fish",), rests=(text[:MAX_PROMPT],), level=1)
+    shots = [
+        Shot(prompt="striped", seed=4, image=draw(store, "striped")[1], activation=9.75),
+        Shot(prompt="fish", seed=4, image=draw(store, "fish")[0], activation=0.5),
+        Shot(prompt="fish", seed=5, image=None, fault=f"black {text}"),
+        Shot(prompt="striped fish", seed=4, image=draw(store, "fish striped")[0], activation=8.75),
+    ]
+    record = RaceRecord(shots=tuple(shots), rivals=rivals, winner=winner, decided=True, score=0.93)
+    return Race(candidates=(winner, loser), record=record, p99=10.0)
 
 
 def recorded_trace(store: StoresImages, *, text: str = "striped", sealed: int = 5) -> Trace:
@@ -101,4 +119,10 @@ def recorded_trace(store: StoresImages, *, text: str = "striped", sealed: int = 
         Event(run=RUN, at=1.79e9 + at, node=node, round=number, what=what)
         for at, (node, number, what) in enumerate(told)
     )
-    return Trace(run=RUN, explanation=explanation, events=events, control=(0.0,) * 90 + (6.0,) * 10)
+    return Trace(
+        run=RUN,
+        explanation=explanation,
+        events=events,
+        control=(0.0,) * 90 + (6.0,) * 10,
+        race=recorded_race(store, text=text, rivals=(rival, lost)),
+    )

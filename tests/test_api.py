@@ -53,6 +53,9 @@ def test_a_trace_by_run_by_feature_and_by_explanation(tmp_path: Path) -> None:
         assert namesae.trace(which).run == named.run
     trace = namesae.trace(named)
     assert trace.events[0].what.kind == "started" and len(trace.control) == 1000
+    assert trace.race is not None and trace.race.record.winner is not None
+    assert trace.race.record.winner.name == named.name
+    assert any(shot.image and shot.activation is not None for shot in trace.race.record.shots)
     assert trace.save(tmp_path / "t.html").read_text().startswith("<!doctype html>")
     with pytest.raises(UsageError, match="does not exist"):
         namesae.trace("no-such-run")

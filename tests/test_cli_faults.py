@@ -33,6 +33,7 @@ def planted(redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_
         (("name",), 2, "see namesae --help"),
         (("nmae", "fake#0"), 2, "see namesae --help"),
         (("name", "fake#0", "--proposer", "openai"), 2, "OPENAI_API_KEY is not set"),
+        (("name", "fake#0", "--proposer", "nobody"), 2, "'nobody' is not one of 'openai', 'lexical'"),
         (("show", "fake#1"), 2, "has not been named yet; run: namesae name fake#1"),
         (("show", "fake#0-3"), 2, "means 4 features"),
         (("trace", "no-such-run"), 2, "Run 'no-such-run' does not exist"),
@@ -118,6 +119,18 @@ def test_a_model_of_unknown_price_needs_yes(llm: FakeOpenAI, capsys: pytest.Capt
     assert here("trace", "fake#0", "--json") == 0
     told_trace = capsys.readouterr().out
     assert '"asked"' in told_trace and "canary" not in told_trace
+
+
+def test_a_limit_that_allows_no_verdict_is_exit_4_and_the_other_features_are_named() -> None:
+    told = namesae("name", "fake#0,1,8", "--cost-limit", "0", "--json", OPENAI_API_KEY="sk-canary")
+    assert told.returncode == 4
+    launch, *features, done = records(told.stdout)
+    assert launch["paid"] is True
+    assert [each["verdict"] for each in features] == ["failed", "failed", "dead"]
+    assert {each["code"] for each in features[:2]} == {"limit_usd"}
+    assert (done["success"], done["exit_code"], done["asked"]) == (False, 4, 3)
+    assert "fake#0 reached its limit of $0 for the LLM (--cost-limit)" in done["error"]
+    assert done["error"].endswith("So did 1 other.") and f"Error: {done['error']}" in told.stderr
 
 
 @pytest.mark.parametrize("kind", LLM_FAULTS)

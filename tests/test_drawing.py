@@ -127,6 +127,7 @@ def test_unusable_pictures_are_faults_without_an_image(prompt: str, fault: str) 
     drawn = draw([*requests(1), *requests(2, prompt=prompt), *requests(3)])
     assert [each.fault for each in drawn] == [None, fault, None]
     assert [each.image is None for each in drawn] == [False, True, False]
+    assert shades(draw, drawn) == [21, 23]
 
 
 def test_an_unknown_word_is_named_before_the_pipeline_is_opened() -> None:

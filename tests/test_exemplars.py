@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae.statistics import probe_statistics
-from tools.bands import firing_facts, quantile_band
+from sae.statistics import firing_facts, probe_statistics, top_words
+from tools.bands import quantile_band
 from tools.errors import IntegrityError, ToolError, UsageError
 from tools.exemplars import ProbeSet, build_probe_set, codes_of
 from tools.feature_facts import (
@@ -18,7 +18,6 @@ from tools.feature_facts import (
     read_facts,
     tag_features,
     tag_lift,
-    top_words,
     write_facts,
 )
 from tools.protocols import FeatureFacts, Floats, SparseCode

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+OURS = ("sae", "tools", "agent", "sandbox", "evals", "namesae", "benchmarks", "tests")
 
 
 def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -52,3 +53,14 @@ def test_a_skip_fails_the_gate_and_an_expected_failure_does_not(tmp_path: Path) 
     assert result.returncode == 1
     assert "1 failed, 1 passed, 1 xfailed, 1 error" in result.stdout
     assert "no browser" in result.stdout and "a_package_nobody_has" in result.stdout
+
+
+def test_only_warnings_of_strangers_are_ignored_one_by_one_and_with_a_reason() -> None:
+    lines = [line.strip() for line in (ROOT / "pyproject.toml").read_text().splitlines()]
+    ignored = [at for at, line in enumerate(lines) if line.startswith('"ignore')]
+    assert ignored
+    for at in ignored:
+        _, message, category, module = lines[at].strip('",').split(":")
+        assert message and category.endswith("Warning")
+        assert module.endswith("$") and not module.startswith((*OURS, "(", "."))
+        assert lines[at - 1].startswith("# ")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +17,38 @@ import pytest
 from PIL import Image
 
 from tools.errors import DependencyError, IntegrityError
-from tools.image_store import ImageStore
+from tools.image_store import SYNCS, ImageStore
 
+ROOT = Path(__file__).parent.parent
 MISSING = "0" * 64
 
 
 def picture(shade: int = 7, *, mode: str = "RGB") -> Image.Image:
     return Image.new(mode, (8, 5), shade)
+
+
+MANY = SYNCS + 4
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from PIL import Image
+from tools.image_store import ImageStore
+
+def mortal(function):
+    left = [int(sys.argv[3])]
+    def call(*given):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*given)
+    return call
+
+if sys.argv[2] == "sync":
+    os.fsync = mortal(os.fsync)
+else:
+    Path.replace = mortal(Path.replace)
+ImageStore(sys.argv[1]).put_many([Image.new("RGB", (8, 5), shade) for shade in range(int(sys.argv[4]))])
+"""
 
 
 @pytest.fixture(params=["folder", "file", "remote"])
@@ -110,6 +139,42 @@ def test_a_write_that_fails_leaves_nothing_and_says_where(
     assert image_store.has(image_store.put(picture()))
 
 
+@pytest.mark.parametrize(
+    ("call", "after", "whole"), [("sync", 3, 0), ("rename", 0, 0), ("rename", 7, 7), ("sync", MANY + 2, MANY)]
+)
+def test_a_kill_leaves_only_whole_pictures_under_their_names(
+    tmp_path: Path, call: str, after: int, whole: int
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), call, str(after), str(MANY)]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    named = [path for path in tmp_path.rglob("*.png") if not path.name.startswith(".")]
+    assert len(named) == whole
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in named] == [path.stem for path in named]
+    store = ImageStore(tmp_path)
+    again = store.put_many([picture(shade) for shade in range(MANY)])
+    assert [store.get(image).getpixel((0, 0)) for image in again] == [
+        picture(shade).getpixel((0, 0)) for shade in range(MANY)
+    ]
+
+
+def test_a_batch_that_fails_leaves_nothing(image_store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = itertools.count()
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if next(calls) == 5:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    batch = [picture(shade) for shade in range(MANY)]
+    with monkeypatch.context() as patch, pytest.raises(DependencyError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        image_store.put_many(batch)
+    root = Path(image_store.path_or_url(MISSING)).parents[2]
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert all(image_store.has(image) for image in image_store.put_many(batch))
+
+
 def test_the_bytes_are_synced_before_the_name_exists(
     image_store: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +193,10 @@ def test_the_bytes_are_synced_before_the_name_exists(
     monkeypatch.setattr(Path, "replace", noted_replace)
     image_store.put(picture())
     assert order[:3] == ["sync", "rename", "sync"]
+    order.clear()
+    image_store.put_many([picture(100 + shade) for shade in range(MANY)])
+    assert order[: 2 * MANY] == ["sync"] * MANY + ["rename"] * MANY
+    assert order[2 * MANY :] == ["sync"] * (len(order) - 2 * MANY) and len(order) >= 3 * MANY
 
 
 def test_an_unknown_kind_of_address_is_one_sentence() -> None:

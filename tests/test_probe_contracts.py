@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from namesae.galleries import Shelf
 from tools.control import ControlSet
 from tools.errors import ToolError, UsageError
 from tools.exemplars import build_probe_set
 from tools.fakes import FakeGenerator, FakeScorer, FakeWorld, MemoryImageStore, fake_probe, fake_world
-from tools.image_store import ImageStore
+from tools.image_store import SYNCS, ImageStore
 from tools.protocols import FindExemplars, KnowsControl, StoresImages
 
 
@@ -99,9 +101,16 @@ class TestKnowsControl:
         assert control.share("zebra") is None
 
 
-@pytest.fixture(params=["memory", "files"])
+STORES: dict[str, Callable[[Path], StoresImages]] = {
+    "memory": lambda _: MemoryImageStore(),
+    "files": ImageStore,
+    "shelf": lambda folder: Shelf(ImageStore(folder)),
+}
+
+
+@pytest.fixture(params=tuple(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoresImages:
-    return MemoryImageStore() if request.param == "memory" else ImageStore(tmp_path)
+    return STORES[request.param](tmp_path)
 
 
 class TestStoresImages:
@@ -112,6 +121,18 @@ class TestStoresImages:
         picture.info["comment"] = "metadata"
         assert store.put(picture) == image == MemoryImageStore().put(picture)
         assert len(image) == 64
+
+    @pytest.mark.parametrize("count", [0, 1, SYNCS, SYNCS + 3])
+    def test_many_are_stored_as_one_by_one(self, store: StoresImages, count: int) -> None:
+        pictures = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in range(count)]
+        known = pictures[:2]
+        one_by_one = [MemoryImageStore().put(each) for each in (*pictures, *known)]
+        first = [store.put(each) for each in known]
+        assert store.put_many([*pictures, *known]) == one_by_one
+        assert first == one_by_one[: len(known)]
+        assert [store.get(each).getpixel((0, 0)) for each in one_by_one[:count]] == [
+            (shade, 0, 0) for shade in range(count)
+        ]
 
     def test_a_missing_image_is_named(self, store: StoresImages) -> None:
         with pytest.raises(KeyError, match="0" * 64):

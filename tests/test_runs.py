@@ -14,11 +14,13 @@ import pytest
 import redis as redis_module
 
 from agent import nodes
-from agent.budget import Limits
+from agent.budget import Limits, Usage
 from agent.checkpointer import RedisCheckpointer
+from agent.plans import DrawPlan, ShowPlan
 from agent.proposer import Turn, View
+from agent.records import Proposal
 from agent.request import RunSettings
-from agent.runs import Desk, Drained, name_feature
+from agent.runs import Desk, Drained, OutOfBudget, name_feature
 from agent.runs_store import RunStore
 from agent.state import NamingState
 from agent.toolbox import Toolbox
@@ -149,6 +151,59 @@ def test_a_failed_run_is_no_answer(desk: Desk) -> None:
     assert (told.verdict, told.code) == ("failed", "no_plan")
     assert desk.store.find(request_for(1)) is None
     assert desk.store.of_feature("fake#1")[0] == told
+
+
+class Costly:
+    """A proposer that looks first and draws then, for six cents a turn."""
+
+    name, fingerprint, paid, priced = "costly", "costly", True, True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def plan(self, view: View) -> Turn:
+        self.asked += 1
+        draws = DrawPlan(proposals=(Proposal(prompt="a fish", intent="explore"),))
+        return Turn(plan=draws if view.round else ShowPlan(low=0.5, high=1.0), usage=Usage(calls=1, usd=0.06))
+
+
+@pytest.mark.parametrize(("usd", "turns"), [(0.0, 0), (0.05, 1)])
+def test_a_limit_before_the_first_image_is_a_budget_error_and_a_larger_one_names(
+    desk: Desk, usd: float, turns: int
+) -> None:
+    proposer = Costly()
+    small, large = (request_for(1, RunSettings(limits=Limits(usd=each))) for each in (usd, 0.5))
+    with pytest.raises(
+        OutOfBudget, match=rf"fake#1 reached its limit of \${usd:g} .*--cost-limit"
+    ) as stopped:
+        name_feature(small, lambda run: Workshop(proposer).toolbox, desk=desk)
+    told = stopped.value.explanation
+    assert (stopped.value.exit_code, told.verdict, told.code) == (4, "failed", "limit_usd")
+    assert (told.cost.llm_calls, proposer.asked) == (turns, turns)
+    assert desk.store.of_feature("fake#1") == [told]
+    with pytest.raises(OutOfBudget):
+        name_feature(small, never, desk=desk)
+    assert name_feature(large, lambda run: Workshop(Costly()).toolbox, desk=desk).name == "a fish"
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        (Limits(images=1, race_images=0), "1 search images"),
+        (Limits(seconds=0.5), "0.5 seconds"),
+        (Limits(llm_calls=0), "0 LLM calls"),
+        (Limits(tokens=0), "0 tokens"),
+    ],
+)
+def test_every_limit_that_comes_too_soon_is_told(desk: Desk, limits: Limits, told: str) -> None:
+    request = request_for(1, RunSettings(limits=limits))
+    with pytest.raises(OutOfBudget, match=rf"reached its limit of {told}"):
+        name_feature(request, lambda run: Workshop(Costly()).toolbox, desk=desk)
+
+
+def test_a_feature_that_needs_no_image_needs_no_budget(desk: Desk) -> None:
+    request = request_for(8, RunSettings(limits=Limits(usd=0.0)))
+    assert name_feature(request, lambda run: Workshop(Costly()).toolbox, desk=desk).verdict == "dead"
 
 
 def test_two_threads_that_ask_the_same_do_the_work_once(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from namesae.proposers import PROPOSERS
 from namesae.settings import Settings, load_settings
 from tools.errors import UsageError
 
@@ -117,6 +118,13 @@ def test_openai_is_asked_where_a_key_is_set(home: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
     assert load_settings().proposer_kind == "openai"
     assert load_settings(proposer="lexical").proposer_kind == "lexical"
+
+
+def test_every_proposer_there_is_can_be_chosen_and_no_other(home: Path) -> None:
+    for each in PROPOSERS:
+        assert load_settings(proposer=each).proposer_kind == each
+    with pytest.raises(UsageError, match=r"proposer 'nobody' is wrong: .*'openai' or 'lexical'"):
+        load_settings(proposer="nobody")
 
 
 def test_settings_are_frozen_and_hashable(home: Path) -> None:

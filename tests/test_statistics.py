@@ -13,6 +13,7 @@ from sae.statistics import (
     nearest_words,
     probe_statistics,
     save_statistics,
+    statistics_of,
 )
 
 
@@ -25,6 +26,13 @@ def test_threshold_is_half_the_99th_percentile_of_the_active() -> None:
     assert found.density.tolist() == pytest.approx([101 / 400, 1 / 400, 0])
     assert found.threshold[1] > 0, "a live feature's threshold is never 0"
     assert found.threshold[2] == found.p99[2] == 0
+
+
+def test_features_one_by_one_are_measured_as_all_together() -> None:
+    activations = np.random.default_rng(0).random((9, 5), np.float32) - np.float32(0.5)
+    for single, whole in zip(statistics_of(iter(activations.T)), probe_statistics(activations), strict=True):
+        np.testing.assert_array_equal(single, whole)
+    assert [array.shape for array in statistics_of([])] == [(0,)] * 3
 
 
 def test_statistics_survive_the_disk(tmp_path: Path) -> None:

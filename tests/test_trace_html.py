@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from agent.plans import Candidate
+from agent.state import Shot
 from namesae.histogram import Series, plot
 from namesae.notebook_html import render_dictionary, render_framed, render_summary
-from namesae.tiles import MOST_BYTES, data_url
+from namesae.rival_cards import race_view
+from namesae.tiles import MOST_BYTES, Pictures, data_url
 from namesae.trace_html import render_trace, write_trace_html
 from namesae.traces import Trace
 from tests.recorded_runs import RUN, recorded_trace
@@ -69,9 +72,68 @@ def test_the_page_holds_everything_that_is_known_of_the_run(store: MemoryImageSt
         *("control, n = 100", "sealed, n = 5", "Nearest features: 4, 9"),
     ):
         assert told in page.text, told
-    # Two pictures of the search, one exemplar, five sealed: each with its activation.
-    assert sum(name == "src" for name, _ in page.attributes) == 8
-    assert {"9.50", "0.25", "11.00", "10.00"} <= set(page.text.split())
+    # Two pictures of the search, one exemplar, three of the race, five sealed: each with its activation.
+    assert sum(name == "src" for name, _ in page.attributes) == 11
+    assert {"9.50", "0.25", "11.00", "9.75", "0.50", "8.75", "10.00"} <= set(page.text.split())
+
+
+def test_rivals_stand_side_by_side_with_their_pictures_and_why_they_lost(store: MemoryImageStore) -> None:
+    view = race_view(recorded_trace(store).race, Pictures(store), threshold=5.0)
+    assert view is not None
+    winner, loser = view.rivals
+    assert (winner.name, winner.is_winner, loser.name, loser.is_winner) == ("striped", True, "fish", False)
+    assert [[tile.activation for tile in drawn.tiles] for drawn in (*winner.own, *loser.own)] == [
+        [9.75],
+        [0.5, None],
+    ]
+    assert loser.own[0].tiles[1].title == "seed 5: black striped"
+    assert (winner.silent, winner.loud, loser.silent, loser.loud) == ((), (), ("fish",), ("striped",))
+    assert winner.why == "Balanced accuracy 0.99; 0 of its 3 claims failed."
+    assert loser.why == "Balanced accuracy 0.26 against 0.99; 2 of its 3 claims failed."
+    assert [(each.prompt, each.fires, each.rests) for each in view.others] == [
+        ("striped fish", ("striped", "fish"), ())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [((0, 1), "which the proposer had put before it"), ((1, 0), "Dropped in an early heat")],
+)
+def test_a_loser_that_measured_no_worse_is_told_why(
+    store: MemoryImageStore, order: tuple[int, int], said: str
+) -> None:
+    race = recorded_trace(store).race
+    assert race is not None and race.record.winner is not None
+    twin = race.record.winner.model_copy(update={"name": "banded"})
+    both = (race.record.winner, twin)
+    again = race.model_copy(update={"candidates": tuple(both[at] for at in order)})
+    view = race_view(again, Pictures(store), threshold=5.0)
+    assert view is not None
+    assert [said in each.why for each in view.rivals] == [False, True]
+
+
+@pytest.mark.parametrize(("activations", "said"), [((9.0, 9.5), "Too narrow"), ((0.0, 0.5), "Too wide")])
+def test_a_loser_of_the_wrong_width_is_told_so(
+    store: MemoryImageStore, activations: tuple[float, float], said: str
+) -> None:
+    race = recorded_trace(store).race
+    assert race is not None and race.record.winner is not None
+    winner, loser = Candidate(name="w", prompts=("striped",)), Candidate(name="l", prompts=("big",))
+    yes, no = {"fires": ("fish",)}, {"rests": ("fish",)}
+    winner = winner.model_copy(update=yes if said == "Too narrow" else no)
+    loser = loser.model_copy(update=no if said == "Too narrow" else yes)
+    shots = [Shot(prompt="fish", seed=at, image=None, activation=each) for at, each in enumerate(activations)]
+    record = race.record.model_copy(update={"shots": tuple(shots), "rivals": (), "winner": winner})
+    again = race.model_copy(update={"candidates": (winner, loser), "record": record})
+    view = race_view(again, Pictures(store), threshold=5.0)
+    assert view is not None and said in view.rivals[1].why and said not in view.rivals[0].why
+
+
+def test_a_race_whose_checkpoint_has_gone_keeps_its_figures(store: MemoryImageStore) -> None:
+    gone = recorded_trace(store).model_copy(update={"race": None})
+    page = Elements(render_trace(gone, store))
+    assert "The race" in page.text and "0.930" in page.text and "which is not here" in page.text
+    assert race_view(None, Pictures(store), threshold=5.0) is None
 
 
 def test_nothing_in_the_page_points_outside_it(store: MemoryImageStore) -> None:

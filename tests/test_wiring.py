@@ -16,13 +16,13 @@ from PIL import Image
 
 from namesae.dictionaries import find_dictionary
 from namesae.file_sums import FileSums
-from namesae.galleries import FolderPictures, Gallery, SandboxPictures, Shelf, png_of
+from namesae.galleries import FolderPictures, Gallery, SandboxPictures, Shelf
 from namesae.settings import Settings, load_settings
 from namesae.wiring import State, Workbench, open_state
 from sae.errors import BadDictionary
 from tests.tiny_dictionary import N_FEATURES, random_dictionary, write_dictionary
 from tools.errors import DependencyError, IntegrityError, NamesaeError, UsageError
-from tools.image_store import ImageStore
+from tools.image_store import ImageStore, png_of
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "open_clip", "diffusers", "transformers")

@@ -1,33 +1,11 @@
-"""Quantile bands of a feature's positive activations, and its firing threshold."""
+"""Quantile bands of a feature's positive activations."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
 from tools.errors import ToolError
 from tools.protocols import Floats, Ints
-
-
-class FiringFacts(NamedTuple):
-    """What one feature's activations on a probe set say about when it fires."""
-
-    density: float
-    threshold: float
-    p99: float
-
-
-def firing_facts(activations: Floats, *, n_images: int | None = None) -> FiringFacts:
-    """Density over the images, half the 99th percentile of the positive activations, that percentile.
-
-    ``n_images`` when ``activations`` holds only the non-zero ones.
-    """
-    live = activations[activations > 0]
-    if not len(live):
-        return FiringFacts(density=0.0, threshold=0.0, p99=0.0)
-    p99 = max(float(np.percentile(live, 99)), float(np.finfo(np.float32).tiny))
-    return FiringFacts(density=len(live) / (n_images or len(activations)), threshold=p99 / 2, p99=p99)
 
 
 def band_slice(live: int, *, count: int, low: float, high: float) -> slice:

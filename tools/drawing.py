@@ -112,8 +112,7 @@ class PipelineGenerator:
                 raise
             self._halve(error)
         else:
-            kept = zip(requests, pictures[: len(requests)], strict=True)
-            return [self._stored(request, picture, bucket=bucket) for request, picture in kept]
+            return self._stored(requests, pictures[: len(requests)], bucket=bucket)
         # Only here, where nothing refers to the failed call's tensors any more, can they be freed.
         _free_memory(self.plan.device)
         return []
@@ -145,12 +144,17 @@ class PipelineGenerator:
             _Picture(np.asarray(pixels), bool(flag)) for pixels, flag in zip(found.images, flags, strict=True)
         ]
 
-    def _stored(self, request: DrawRequest, picture: _Picture, *, bucket: int) -> DrawnImage:
-        levels = _levels(picture.pixels)
-        is_black = levels is None or levels.max() <= BLACKEST
-        fault = "filtered" if picture.is_filtered else "black" if is_black else None
-        image = None if fault or levels is None else self._store.put(Image.fromarray(levels))
-        return DrawnImage(request=request, image=image, fault=fault, bucket=bucket)
+    def _stored(
+        self, requests: Sequence[DrawRequest], pictures: Sequence[_Picture], *, bucket: int
+    ) -> list[DrawnImage]:
+        outcomes = [_outcome(picture) for picture in pictures]
+        images = iter(self._store.put_many([each for each in outcomes if isinstance(each, Image.Image)]))
+        return [
+            DrawnImage(request=request, image=next(images), bucket=bucket)
+            if isinstance(each, Image.Image)
+            else DrawnImage(request=request, image=None, fault=each, bucket=bucket)
+            for request, each in zip(requests, outcomes, strict=True)
+        ]
 
 
 def load_generator(
@@ -204,6 +208,14 @@ def _require_room(pipeline: Any, prompt: str) -> None:
             f"The prompt {prompt[:60]!r}... has {length} tokens and the generator reads "
             f"{widest.model_max_length}; shorten it."
         )
+
+
+def _outcome(picture: _Picture) -> Image.Image | str:
+    """The picture, or the fault that makes it unusable."""
+    if picture.is_filtered:
+        return "filtered"
+    levels = _levels(picture.pixels)
+    return "black" if levels is None or levels.max() <= BLACKEST else Image.fromarray(levels)
 
 
 def _levels(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8] | None:

@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sae.feature import Exemplar
-from tools.bands import band_slice, firing_facts
+from sae.statistics import firing_facts
+from sae.whole_file import whole_file
+from tools.bands import band_slice
 from tools.digest import digest
 from tools.errors import IntegrityError, UsageError
 from tools.protocols import FeatureFacts, Floats, Ints, SparseCode
@@ -74,9 +76,8 @@ def build_probe_set(
     (folder / MANIFEST).unlink(missing_ok=True)
     arrays: dict[str, npt.NDArray[Any]] = {"images": np.array(images, dtype="S64"), **index._asdict()}
     for name, array in arrays.items():
-        partial = folder / f"{name}.partial.npy"
-        np.save(partial, array)
-        partial.replace(folder / f"{name}.npy")
+        with whole_file(folder / f"{name}.npy") as partial:
+            np.save(partial, array)
     fingerprint = digest(tool="probe", images=list(images), scorer=scorer, n_features=n_features)
     manifest = {
         "schema": 1,
@@ -86,9 +87,8 @@ def build_probe_set(
         "scorer": scorer,
         "fingerprint": fingerprint,
     }
-    partial = folder / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1) + "\n")
-    partial.replace(folder / MANIFEST)
+    with whole_file(folder / MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=1) + "\n")
     return ProbeSet.open(folder)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from tools.cards import require_known, words_of
 from tools.digest import digest
 from tools.errors import ToolError, UsageError
+from tools.image_store import png_of
 from tools.protocols import DrawnImage, DrawRequest, GeneratorCard, StoresImages
 
 Fault = Literal["black", "filtered"]
@@ -44,11 +45,11 @@ class MemoryImageStore:
 
     def put(self, image: Image.Image) -> str:
         """Store the PNG of a picture as RGB without its metadata."""
-        plain = image.convert("RGB")
-        plain.info = {}
-        buffer = io.BytesIO()
-        plain.save(buffer, format="PNG", compress_level=1)
-        return self.put_png(buffer.getvalue())
+        return self.put_png(png_of(image))
+
+    def put_many(self, images: Sequence[Image.Image]) -> list[str]:
+        """Store pictures and return their ids, in order."""
+        return [self.put(image) for image in images]
 
     def put_png(self, data: bytes) -> str:
         """Store PNG bytes as they are."""
@@ -149,7 +150,14 @@ class FakeGenerator:
         """One DrawnImage per request, in order. ToolError on an unknown word, before anything is drawn."""
         for request in requests:
             require_known(self.card, request.prompt)
-        return [self._draw(request) for request in requests]
+        pictures = [self._draw(request) for request in requests]
+        images = iter(self._store.put_many([each for each in pictures if isinstance(each, Image.Image)]))
+        return [
+            DrawnImage(request=request, image=next(images))
+            if isinstance(each, Image.Image)
+            else DrawnImage(request=request, image=None, fault=each)
+            for request, each in zip(requests, pictures, strict=True)
+        ]
 
     def shows(self, request: DrawRequest) -> frozenset[str]:
         """The words that the picture of a request shows."""
@@ -163,14 +171,10 @@ class FakeGenerator:
                 asked.add(family)
         return frozenset(asked - self._broken)
 
-    def _draw(self, request: DrawRequest) -> DrawnImage:
+    def _draw(self, request: DrawRequest) -> Image.Image | Fault:
         self.drawn.append(request)
         faults = (self._faulty[word] for word in words_of(request.prompt) if word in self._faulty)
-        fault = next(faults, None)
-        if fault:
-            return DrawnImage(request=request, image=None, fault=fault)
-        picture = paint(self.shows(request), prompt=request.prompt, seed=request.seed)
-        return DrawnImage(request=request, image=self._store.put(picture))
+        return next(faults, None) or paint(self.shows(request), prompt=request.prompt, seed=request.seed)
 
 
 def fake_scenes(vocabulary: Sequence[str], *, count: int, seed: int) -> list[DrawRequest]:

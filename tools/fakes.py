@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sae.feature import Exemplar
-from tools.bands import firing_facts, quantile_band
+from sae.statistics import Ranked, firing_facts, top_words
+from tools.bands import quantile_band
 from tools.cards import FUNCTION_WORDS, words_of
 from tools.digest import digest
 from tools.errors import UsageError
@@ -130,23 +131,22 @@ class FakeExemplars:
         others = [other for other, count in shared.items() if count and other != index]
         return tuple(sorted(others, key=lambda other: (-shared[other], other)))
 
-    def _vocabulary(self, index: int) -> tuple[tuple[str, float], ...]:
+    def _vocabulary(self, index: int) -> Ranked:
         planted = self._features.get(index, FakeFeature(kind="dead"))
         sign = -0.3 if planted.kind == "not" else 0.3
         cosines = np.array([sign if word in planted.words else 0.0 for word in self._words])
         return self._ranked(cosines, salt=(index, 1))
 
-    def _tags(self, index: int, column: Floats, threshold: float) -> tuple[tuple[str, float], ...]:
+    def _tags(self, index: int, column: Floats, threshold: float) -> Ranked:
         spread = np.maximum(self._shows.std(axis=0), 1e-6)
         lifts = (self._shows[column > threshold].mean(axis=0) - self._shows.mean(axis=0)) / spread
         return self._ranked(lifts, salt=(index, 2))
 
-    def _ranked(self, scores: Floats, *, salt: tuple[int, int]) -> tuple[tuple[str, float], ...]:
+    def _ranked(self, scores: Floats, *, salt: tuple[int, int]) -> Ranked:
         noise, seed = self._noise
         rng = np.random.default_rng((seed, *salt))
         noisy = scores + noise * rng.standard_normal(len(scores))
-        best = np.argsort(-noisy, kind="stable")[:12]
-        return tuple((self._words[at], float(noisy[at])) for at in best)
+        return top_words(noisy, self._words)
 
 
 class FakeWorld(NamedTuple):

@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from sae.statistics import Statistics
-from tools.bands import firing_facts
+from sae.statistics import Ranked, Statistics, firing_facts, top_words
+from sae.whole_file import whole_file
 from tools.errors import IntegrityError
 from tools.exemplars import ProbeSet
 from tools.protocols import FeatureFacts, Floats, Ints
 
 _ROWS = TypeAdapter(list[FeatureFacts])
-
-Ranked = tuple[tuple[str, float], ...]
 
 
 def assemble_facts(
@@ -84,18 +82,11 @@ def tag_lift(similarity: Floats, activations: Floats, *, threshold: float = 0.0)
     return np.asarray(lift, dtype=np.float32)
 
 
-def top_words(scores: Floats, words: Sequence[str], *, count: int = 12) -> Ranked:
-    """The words of highest score with their scores, best first; ties keep the order of the words."""
-    best = np.argsort(-scores, kind="stable")[:count]
-    return tuple((words[at], float(scores[at])) for at in best)
-
-
 def write_facts(path: Path, facts: Sequence[FeatureFacts]) -> None:
     """Write one row per feature, in order of the features, replacing the file in one step."""
-    partial = path.with_name(f"{path.name}.partial")
     rows = [json.dumps(each.model_dump(mode="json"), separators=(",", ":")) for each in facts]
-    partial.write_text("[\n" + ",\n".join(rows) + "\n]\n")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text("[\n" + ",\n".join(rows) + "\n]\n")
 
 
 def read_facts(path: Path) -> list[FeatureFacts]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from tools.errors import UsageError
 from tools.protocols import StoresImages
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+BATCH = 64
+"""Pictures stored together, and so held in memory."""
 MOST_SHORT_SIDE = 512
 """Larger pictures are reduced to this short side: backbones read less, and the store keeps PNG."""
 
@@ -46,9 +49,10 @@ def store_images(folder: Path, store: StoresImages, *, count: int | None = None,
     """Ids of at most ``count`` different pictures of a folder, in seeded order; all, by path, when None."""
     found = list_images(folder)
     order = range(len(found)) if count is None else np.random.default_rng(seed).permutation(len(found))
+    wanted = len(found) if count is None else count
+    left = iter(order)
     chosen: dict[str, None] = {}
-    for at in order:
-        if len(chosen) == count:
-            break
-        chosen[store.put(read_image(found[at]))] = None
+    # Equal pictures count once, so a batch may leave some wanted; never more than that are read.
+    while batch := [read_image(found[at]) for at in islice(left, min(BATCH, wanted - len(chosen)))]:
+        chosen |= dict.fromkeys(store.put_many(batch))
     return list(chosen)

@@ -8,6 +8,8 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +22,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 COMPRESSION = 1
 """zlib level: a tenth larger than the default, at a third of the time."""
 MAX_PIXELS = 50_000_000
+SYNCS = 16
+"""Files synced at a time: a disk that waits for one can take in the others."""
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -27,11 +31,11 @@ class _Files(Protocol):
     def where(self, name: str) -> str: ...
     def has(self, name: str) -> bool: ...
     def read(self, name: str) -> bytes: ...
-    def write(self, name: str, data: bytes) -> None: ...
+    def write(self, files: Mapping[str, bytes]) -> None: ...
 
 
 class _LocalFiles:
-    """A folder: temporary name, fsync, rename, fsync of every folder the new entry is in."""
+    """A folder: temporary names, fsync, rename, fsync of every folder a new entry is in."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,22 +49,33 @@ class _LocalFiles:
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
 
-    def write(self, name: str, data: bytes) -> None:
-        path = self.root / name
-        is_new = not path.parent.is_dir()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        for folder in (path.parent, *((path.parents[1], path.parents[2]) if is_new else ())):
-            _sync(folder)
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """All files at once; what an error leaves behind is whole."""
+        drafts = {self.root / name: _draft(self.root / name) for name in files}
+        with ThreadPoolExecutor(min(SYNCS, len(files))) as pool:
+            try:
+                folders = {folder for path in drafts for folder in _made(path)}
+                list(pool.map(_write, drafts.values(), files.values()))
+                for path, draft in drafts.items():
+                    draft.replace(path)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                for draft in drafts.values():
+                    draft.unlink(missing_ok=True)
+                raise
+            list(pool.map(_sync, folders))
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _made(path: Path) -> tuple[Path, ...]:
+    """The folder of a file, made if need be, and those above that hold a new entry then."""
+    if path.parent.is_dir():
+        return (path.parent,)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tuple(path.parents[:3])
 
 
 class _RemoteFiles:
@@ -84,9 +99,18 @@ class _RemoteFiles:
     def read(self, name: str) -> bytes:
         return bytes(self.system.cat_file(f"{self.root}/{name}"))
 
-    def write(self, name: str, data: bytes) -> None:
-        self.system.makedirs(f"{self.root}/{name}".rpartition("/")[0], exist_ok=True)
-        self.system.pipe_file(f"{self.root}/{name}", data)
+    def write(self, files: Mapping[str, bytes]) -> None:
+        paths = {f"{self.root}/{name}": data for name, data in files.items()}
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            self.system.makedirs(folder, exist_ok=True)
+        self.system.pipe(paths)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:
@@ -115,29 +139,38 @@ class ImageStore:
 
     def put(self, image: Image.Image) -> str:
         """Store a picture as RGB without its metadata; equal pixels get an equal id."""
-        plain = image.convert("RGB")
-        plain.info = {}
-        buffer = io.BytesIO()
-        plain.save(buffer, format="PNG", compress_level=COMPRESSION)
-        return self.put_png(buffer.getvalue())
+        return self.put_many([image])[0]
+
+    def put_many(self, images: Sequence[Image.Image]) -> list[str]:
+        """Store pictures and return their ids in order, when all are on the disk; each is whole or absent."""
+        return self.put_pngs([png_of(image) for image in images])
 
     def put_png(self, data: bytes) -> str:
+        """Store PNG bytes as they are; errors as for ``put_pngs``."""
+        return self.put_pngs([data])[0]
+
+    def put_pngs(self, pngs: Sequence[bytes]) -> list[str]:
         """Store PNG bytes as they are; ValueError if they are none, DependencyError if the disk is full."""
-        if not data.startswith(PNG):
-            raise ValueError(
-                f"{len(data)} bytes that start with {data[:8]!r} are not a PNG: encode the image."
-            )
-        image = hashlib.sha256(data).hexdigest()
-        if self.has(image):
-            return image
+        for data in pngs:
+            if not data.startswith(PNG):
+                raise ValueError(
+                    f"{len(data)} bytes that start with {data[:8]!r} are not a PNG: encode the image."
+                )
+        images = [hashlib.sha256(data).hexdigest() for data in pngs]
+        missing = {_name(each): data for each, data in zip(images, pngs, strict=True) if not self.has(each)}
+        if missing:
+            self._write(missing)
+        return images
+
+    def _write(self, missing: Mapping[str, bytes]) -> None:
         try:
-            self._files.write(_name(image), data)
+            self._files.write(missing)
         except OSError as error:
+            where = self._files.where(next(iter(missing)))
             raise DependencyError(
-                f"Image store {self.path_or_url(image)} cannot be written ({error.strerror or error}"
-                f"{_free(self.path_or_url(image))}): make room, then continue."
+                f"Image store {where} cannot be written ({error.strerror or error}{_free(where)}): "
+                "make room, then continue."
             ) from error
-        return image
 
     def png(self, image: str) -> bytes:
         """The PNG bytes; KeyError names a missing image, IntegrityError one whose bytes have changed."""
@@ -170,6 +203,15 @@ class ImageStore:
     def path_or_url(self, image: str) -> str:
         """Where the picture lies, or would lie."""
         return self._files.where(_name(image))
+
+
+def png_of(image: Image.Image) -> bytes:
+    """The PNG bytes by which a picture is stored: RGB, without its metadata."""
+    plain = image.convert("RGB")
+    plain.info = {}
+    buffer = io.BytesIO()
+    plain.save(buffer, format="PNG", compress_level=COMPRESSION)
+    return buffer.getvalue()
 
 
 def _free(path: str) -> str:

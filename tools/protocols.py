@@ -28,6 +28,10 @@ class StoresImages(Protocol):
         """Store a picture and return its id; storing the same pixels again returns the same id."""
         ...
 
+    def put_many(self, images: Sequence[Image.Image]) -> list[str]:
+        """Store pictures and return their ids, in order; cheaper than one at a time."""
+        ...
+
     def get(self, image: str) -> Image.Image:
         """The picture with this id. KeyError names a missing one."""
         ...
