@@ -157,7 +157,7 @@ def test_a_full_disk_is_said_before_anything_is_downloaded(
 
 def third_party(folders: Iterable[str]) -> dict[str, Path]:
     """Top-level modules that are neither ours nor Python's own, with a file that imports each."""
-    ours = {*PACKAGES, "tests", "scripts"}
+    ours = {*PACKAGES, "benchmarks", "tests", "scripts"}
     found: dict[str, Path] = {}
     for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -167,7 +167,7 @@ def third_party(folders: Iterable[str]) -> dict[str, Path]:
     return {name: path for name, path in found.items() if name not in ours | sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize(("folders", "with_dev"), [(PACKAGES, False), (("tests", "scripts"), True)])
+@pytest.mark.parametrize(("folders", "with_dev"), [(PACKAGES, False), (("benchmarks", "tests", "scripts"), True)])
 def test_every_imported_package_is_declared(folders: tuple[str, ...], with_dev: bool) -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = data["project"]["dependencies"] + (data["dependency-groups"]["dev"] if with_dev else [])
