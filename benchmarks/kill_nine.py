@@ -102,15 +102,18 @@ def timeline(run: Run) -> list[Mark]:
 
 
 def moments(marks: Sequence[Mark], count: int, *, seed: int) -> list[Moment]:
-    """One moment at random in each of ``count`` equal parts of a run, up to its last recorded image."""
+    """One moment at random in each of ``count`` equal parts of a run, up to its last recorded image.
+
+    The last is put off to the beginning of a batch, so that one kill at least strikes while images are drawn.
+    """
     rng = random.Random(seed)
-    part = marks[-1].second / count
-    found = []
+    part, found, at = marks[-1].second / count, list[Moment](), 0
     for number in range(count):
         second = part * (number + rng.random())
-        mark = marks[bisect_right([each.second for each in marks], second) - 1]
-        found.append(Moment(mark, wait=second - mark.second))
-    return found
+        at = bisect_right([mark.second for mark in marks], second) - 1
+        found.append(Moment(marks[at], wait=second - marks[at].second))
+    following = next(mark for mark in marks[at:] if mark.drawing)
+    return [*found[:-1], Moment(following, wait=0.0)]
 
 
 def strike(order: Order, home: Home, moment: Moment, *, server: bool) -> Strike:
@@ -136,9 +139,10 @@ def strike(order: Order, home: Home, moment: Moment, *, server: bool) -> Strike:
 
 def _reached(entries: Sequence[DrawEntry], mark: Mark, *, process: int) -> bool:
     so_far = recorded(entries)
-    if so_far != mark.recorded:
-        return so_far > mark.recorded
-    return not mark.drawing or interrupted_by(entries, process) > 0
+    if so_far < mark.recorded or not mark.drawing:
+        return so_far >= mark.recorded
+    has_drawn = any(entry.process.endswith(f":{process}") for entry in entries)
+    return interrupted_by(entries, process) > 0 or (so_far > mark.recorded and has_drawn)
 
 
 def experiment(

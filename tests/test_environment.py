@@ -167,7 +167,9 @@ def third_party(folders: Iterable[str]) -> dict[str, Path]:
     return {name: path for name, path in found.items() if name not in ours | sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize(("folders", "with_dev"), [(PACKAGES, False), (("benchmarks", "tests", "scripts"), True)])
+@pytest.mark.parametrize(
+    ("folders", "with_dev"), [(PACKAGES, False), (("tests", "scripts", "benchmarks"), True)]
+)
 def test_every_imported_package_is_declared(folders: tuple[str, ...], with_dev: bool) -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = data["project"]["dependencies"] + (data["dependency-groups"]["dev"] if with_dev else [])
