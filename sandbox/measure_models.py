@@ -142,8 +142,12 @@ def generator_figures(models: Path) -> list[Figure]:
             name="generator single words", value=float(np.mean(list(right.values()))), bound=gates.SINGLE_WORD
         )
     )
-    unrenderable = sum(share < gates.UNRENDERABLE for share in right.values())
-    return [*figures, Figure(name="generator words unrenderable", value=float(unrenderable))]
+    poor = {value: share for value, share in right.items() if share < gates.UNRENDERABLE}
+    figures.append(Figure(name="generator words unrenderable", value=float(len(poor))))
+    return [
+        *figures,
+        *(Figure(name=f"unrenderable {value.value}", value=share) for value, share in poor.items()),
+    ]
 
 
 def single_words(models: Path) -> dict[Value, float]:
