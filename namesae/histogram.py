@@ -69,7 +69,7 @@ def plot(series: Sequence[Series], *, threshold: float | None = None) -> Plot | 
 def _round_figures(highest: float) -> list[float]:
     """Four to nine multiples of 1, 2 or 5 times a power of ten, from 0 up to ``highest``."""
     step = 10.0 ** math.floor(math.log10(highest))
-    step = next(step * part for part in (0.1, 0.2, 0.5, 1.0) if highest / (step * part) <= 8)
+    step = next(step * part for part in (0.1, 0.2, 0.5, 1.0, 2.0) if highest / (step * part) <= 8)
     return [round(step * at, 12) for at in range(int(highest / step + 1e-9) + 1)]
 
 

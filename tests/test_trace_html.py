@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from agent.plans import Candidate
@@ -202,6 +204,12 @@ def test_a_histogram_is_drawn_of_whatever_is_positive(values: tuple[float, ...],
         _, _, bars, _ = found.lanes[0]
         assert all(0 <= bar.x <= found.width and 0 <= bar.y <= found.height for bar in bars)
         assert 2 <= len(found.ticks) <= 9
+
+
+@given(highest=st.floats(min_value=1e-30, max_value=1e30))
+def test_the_axis_of_a_histogram_has_a_few_round_figures(highest: float) -> None:
+    shown = plot([Series("images", (highest,))])
+    assert shown is not None and 4 <= len(shown.ticks) <= 9
 
 
 def test_every_value_of_a_histogram_is_in_one_bar() -> None:
