@@ -59,6 +59,8 @@ def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with home_in(tmp_path_factory.mktemp("named") / sample.dictionary) as home:
         process, out = home.start(Order(arguments))
         assert process.wait() == 0, out.with_suffix(".log").read_text()
+        # Looking keeps a connection open, without which the server would leave during a long grading.
+        assert home.entries()
         yield Named(sample, home, arguments, out.read_text())
 
 
