@@ -49,7 +49,7 @@ LIMITS_OF_A_PERSON = {
     "limit_tokens": "{0.tokens:,} tokens",
     "limit_usd": "${0.usd:g} for the LLM (--cost-limit)",
 }
-"""By the code of a run that they stopped before its first image, how they are told."""
+"""By the code of a run that they stopped before its first image, how they are told, with the flag if any."""
 
 
 class OutOfBudget(BudgetError):
@@ -57,9 +57,10 @@ class OutOfBudget(BudgetError):
 
     def __init__(self, explanation: Explanation, limits: Limits) -> None:
         told = LIMITS_OF_A_PERSON[explanation.code or ""].format(limits)
+        remedy = "raise it and repeat the command" if "--" in told else "repeat the command with --again"
         super().__init__(
             f"Naming {explanation.feature} reached its limit of {told} before the first image was drawn; "
-            "raise it and repeat the command, what was recorded is not done again."
+            f"{remedy}, what was recorded is not done again."
         )
         self.explanation = explanation
         """What the run recorded: verdict failed, and its cost."""

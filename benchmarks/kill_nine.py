@@ -29,6 +29,8 @@ from benchmarks.home import LIMIT_S, Home, Order, Run, explanations_in, home_in,
 from tools.draw_log import DrawEntry, interrupted, redrawn
 
 POLL_S = 0.02
+FOLLOWING = 2
+"""Batches that follow the one in which the last kill strikes, in a run of more than as many."""
 
 
 class Mark(NamedTuple):
@@ -104,7 +106,8 @@ def timeline(run: Run) -> list[Mark]:
 def moments(marks: Sequence[Mark], count: int, *, seed: int) -> list[Moment]:
     """One moment at random in each of ``count`` equal parts of a run, up to its last recorded image.
 
-    The last is put off to the beginning of a batch, so that one kill at least strikes while images are drawn.
+    The last is moved to the beginning of a batch, so that one kill at least strikes while images are drawn,
+    one that others follow where there are enough: it must not come after the end.
     """
     rng = random.Random(seed)
     part, found, at = marks[-1].second / count, list[Moment](), 0
@@ -112,8 +115,10 @@ def moments(marks: Sequence[Mark], count: int, *, seed: int) -> list[Moment]:
         second = part * (number + rng.random())
         at = bisect_right([mark.second for mark in marks], second) - 1
         found.append(Moment(marks[at], wait=second - marks[at].second))
-    following = next(mark for mark in marks[at:] if mark.drawing)
-    return [*found[:-1], Moment(following, wait=0.0)]
+    batches = [mark for mark in marks if mark.drawing]
+    latest = batches[-1 - FOLLOWING] if len(batches) > FOLLOWING else batches[-1]
+    following = next((mark for mark in marks[at:] if mark.drawing), latest)
+    return [*found[:-1], Moment(min(following, latest), wait=0.0)]
 
 
 def strike(order: Order, home: Home, moment: Moment, *, server: bool) -> Strike:

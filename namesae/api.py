@@ -13,6 +13,7 @@ from pydantic import PrivateAttr
 
 from agent.events import Event
 from agent.records import Explanation
+from agent.runs import OutOfBudget
 from namesae.dictionaries import Listed, TruthRow, find_dictionary, read_truth
 from namesae.lines import event_line
 from namesae.selection import Selection, choose_features, parse_selection
@@ -120,13 +121,17 @@ class Dictionary:
     def name_features(
         self, which: str | int | Sequence[Feature], *, again: bool = False, say: Say = quiet
     ) -> Iterator[NamedFeature]:
-        """Name features one after another, each yielded as it comes."""
+        """Name features one after another, each as it comes; failed where a limit leaves no verdict."""
         features = (
             which if isinstance(which, Sequence) and not isinstance(which, str) else self.features(str(which))
         )
         bench = _bench(self._settings, self._listed)
         for feature in features:
-            yield _named(bench, feature, again=again, say=say)
+            try:
+                yield _named(bench, feature, again=again, say=say)
+            except OutOfBudget as error:
+                # Each feature has limits of its own, which may suffice for the others.
+                yield NamedFeature.of(error.explanation, self._settings)
 
     def _repr_html_(self) -> str:
         from namesae.notebook_html import render_dictionary

@@ -29,7 +29,7 @@ from tools.scoring import load_scorer
 
 LEXICON_FILE = "lexicon.json"
 DIFFUSERS = "diffusers"
-_SOURCE = re.compile(r"(?:([a-z_]+):)?(.*)", re.DOTALL)
+_SOURCE = re.compile(r"(?:([a-z][a-z0-9_-]*):)?(.*)", re.DOTALL)
 
 Sums = MutableMapping[str, str]
 

@@ -107,7 +107,7 @@ def _why(race: Race, told: Sequence[_Told], *, at: int) -> str:
         return against + _width(mine)
     if at > first:
         return f"{against} Not worse than the winner, which the proposer had put before it."
-    return f"{against} Dropped in an early heat, before the pictures that speak for it were drawn."
+    return f"{against} Dropped in a heat; not worse on all the pictures drawn in the end."
 
 
 def _width(told: _Told) -> str:

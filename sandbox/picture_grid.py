@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from sae.whole_file import whole_file
+
 MOST_BYTES = 200_000
 CELL = 64
 GAP = 6
@@ -76,9 +78,8 @@ def write_grid(grid: Grid, path: Path, *, most_bytes: int = MOST_BYTES) -> Path:
         drawn.quantize(colours, dither=Image.Dither.NONE).save(held, format="PNG", optimize=True)
         if len(held.getvalue()) < most_bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_bytes(held.getvalue())
-            partial.replace(path)
+            with whole_file(path) as partial:
+                partial.write_bytes(held.getvalue())
             return path
     raise ValueError(
         f"Grid {path.name} has {len(held.getvalue())} bytes in 16 colours, more than {most_bytes}: give it "

@@ -75,6 +75,14 @@ def test_a_dictionary_names_several_as_they_come() -> None:
         _ = dictionary.weights
 
 
+def test_a_feature_that_a_limit_leaves_without_a_verdict_does_not_end_the_others() -> None:
+    dictionary = namesae.load_dictionary(
+        "fake", proposer="openai", openai_api_key="sk-never-used", cost_limit=0.0
+    )
+    told = [(each.verdict, each.code) for each in dictionary.name_features("0,8")]
+    assert told == [("failed", "limit_usd"), ("dead", None)]
+
+
 def test_settings_are_keywords_and_a_wrong_one_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="bogus"):
         namesae.name("fake#0", bogus=1)

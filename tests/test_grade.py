@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from benchmarks.home import ROOT, Home, Order, home_in
+from benchmarks.home import ROOT, Home, Order, home_in, kill
 from tests.command_line import records
 
 HEAVY = {"torch", "torchvision", "open_clip", "diffusers", "transformers", "timm"}
@@ -58,7 +58,10 @@ def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     arguments = ("name", f"{sample.dictionary}#truth>=0.8", *size, "--json")
     with home_in(tmp_path_factory.mktemp("named") / sample.dictionary) as home:
         process, out = home.start(Order(arguments))
-        assert process.wait() == 0, out.with_suffix(".log").read_text()
+        try:
+            assert process.wait() == 0, out.with_suffix(".log").read_text()
+        finally:
+            kill(process)
         # Looking keeps a connection open, without which the server would leave during a long grading.
         assert home.entries()
         yield Named(sample, home, arguments, out.read_text())
@@ -98,6 +101,7 @@ def test_every_result_has_its_interval_and_keeps_its_budget(named: Named) -> Non
     assert len(set(launch["features"])) == named.sample.size
     for each in named.features:
         images, sealed = each["images"], each["sealed"]
+        assert sealed is not None, each["feature"]
         assert images["sealed"] == 50 and len(each["evidence"]["sealed_images"]) == 50
         tried = sum(len(trial["images"]) for trial in each["evidence"]["trials"])
         assert 0 < tried <= images["search"] <= 100

@@ -197,7 +197,8 @@ def test_a_limit_before_the_first_image_is_a_budget_error_and_a_larger_one_names
 )
 def test_every_limit_that_comes_too_soon_is_told(desk: Desk, limits: Limits, told: str) -> None:
     request = request_for(1, RunSettings(limits=limits))
-    with pytest.raises(OutOfBudget, match=rf"reached its limit of {told}"):
+    remedy = "raise it and repeat" if limits.images == 1 else "repeat the command with --again"
+    with pytest.raises(OutOfBudget, match=rf"reached its limit of {told}.*{remedy}"):
         name_feature(request, lambda run: Workshop(Costly()).toolbox, desk=desk)
 
 

@@ -99,7 +99,7 @@ def test_rivals_stand_side_by_side_with_their_pictures_and_why_they_lost(store: 
 
 @pytest.mark.parametrize(
     ("order", "said"),
-    [((0, 1), "which the proposer had put before it"), ((1, 0), "Dropped in an early heat")],
+    [((0, 1), "which the proposer had put before it"), ((1, 0), "Dropped in a heat")],
 )
 def test_a_loser_that_measured_no_worse_is_told_why(
     store: MemoryImageStore, order: tuple[int, int], said: str
