@@ -6,6 +6,8 @@ Each folder ends up with the weights, a card and the truth table. The recipes we
 
 from __future__ import annotations
 
+import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +16,9 @@ import torch
 from sae.backbone import VisionBackbone, load_backbone
 from sae.card import BackboneSpec, Origin, Pooling, ProbeSet
 from sae.dictionary import SparseDictionary
+from sae.fingerprint import fingerprint
 from sae.fit import Fit, measure_fit
-from sae.training import TrainingConfig, train_dictionary
+from sae.training import Progress, TrainingConfig, train_dictionary
 from sandbox.activations import measure
 from sandbox.heldout import held_out
 from sandbox.sets import SIZES
@@ -84,14 +87,21 @@ def collect(backbone: VisionBackbone, recipe: Recipe, *, pictures: int, seed: st
     return torch.cat(found)
 
 
-def train_one(recipe: Recipe, models: Path, *, steps: int, seed: int) -> tuple[SparseDictionary, Fit]:
-    """Train one recipe and write its folder's weights and card; the fit is on other pictures."""
+def train_one(
+    recipe: Recipe, models: Path, work: Path, *, steps: int, seed: int
+) -> tuple[SparseDictionary, Fit]:
+    """Train one recipe and write its folder's weights and card, its curve to ``work``; the fit is on other
+    pictures.
+    """
     folder = models / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     backbone = load_backbone(recipe.backbone.located(folder), device="cpu", dtype=torch.float32)
     seen = collect(backbone, recipe, pictures=PICTURES, seed=f"dictionary/{seed}/{recipe.hook_point}")
     config = recipe.config.model_copy(update={"steps": steps}) if steps else recipe.config
-    dictionary = train_dictionary(seen, config, seed=seed)
+    with (work / f"{recipe.name}.csv").open("w", newline="") as file:
+        curve = csv.writer(file)
+        curve.writerow(Progress._fields)
+        dictionary = train_dictionary(seen, config, seed=seed, log=curve.writerow)
     fresh = collect(backbone, recipe, pictures=4_000, seed=f"fit/{seed}")
     origin = Origin(
         name=recipe.name,
@@ -107,12 +117,30 @@ def train_one(recipe: Recipe, models: Path, *, steps: int, seed: int) -> tuple[S
     return dictionary, measure_fit(dictionary, fresh)
 
 
+def asked(recipe: Recipe, models: Path, *, steps: int, seed: int) -> str:
+    """What a training is of: recipe, steps, seed and the content of the backbone."""
+    return f"{recipe} {steps} {seed} {fingerprint(str(backbone_of(recipe, models)))}"
+
+
+def backbone_of(recipe: Recipe, models: Path) -> Path:
+    """The folder of its backbone, which its own, that names it, may not be there yet to find."""
+    return Path(os.path.normpath(models / recipe.name / recipe.backbone.source))
+
+
 def main(models: Path, work: Path, *, steps: int, seed: int = 0) -> None:
-    """Train those whose backbone is there (``steps`` 0: as their recipes say) and print each one's fit."""
-    del work
+    """Train those whose backbone is there (``steps`` 0: as their recipes say) and print each one's fit.
+
+    What ``work`` says is trained is left as it is, so that after an interruption the rest follows.
+    """
+    work.mkdir(parents=True, exist_ok=True)
     for recipe in RECIPES:
-        if not Path(recipe.backbone.located(models / recipe.name).source).exists():
+        if not backbone_of(recipe, models).exists():
             print(f"{recipe.name}: left out, its backbone {recipe.backbone.source} is not trained yet")
             continue
-        _, fit = train_one(recipe, models, steps=steps, seed=seed)
+        done, wanted = work / f"{recipe.name}.done", asked(recipe, models, steps=steps, seed=seed)
+        if done.exists() and done.read_text() == wanted:
+            print(f"{recipe.name}: trained already; remove {done} to train it again")
+            continue
+        _, fit = train_one(recipe, models, work, steps=steps, seed=seed)
+        done.write_text(wanted)
         print(f"{recipe.name}: FVU {fit.fvu:.3f}, L0 {fit.l0:.1f}, silent {fit.silent:.3f}", flush=True)
