@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from sae.card import read_card
+
 ROOT = Path(__file__).parent.parent
 TOUR = ROOT / "docs" / "tour.ipynb"
 
@@ -34,7 +36,8 @@ def test_the_tour_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     NotebookClient(ran, timeout=600, kernel_name="python3").execute()
     outputs = [output for cell in ran.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = [output.data for output in outputs if "data" in output]
-    assert any("512 features" in data.get("text/html", "") for data in shown)
+    n_features = read_card(ROOT / "sandbox" / "models" / "sandbox").n_features
+    assert any(f"{n_features} features" in data.get("text/html", "") for data in shown)
     assert any("AUROC" in data.get("text/html", "") for data in shown)
     assert any("<iframe" in data.get("text/html", "") for data in shown)
     assert any("image/png" in data for data in shown)
