@@ -1,1 +1,1 @@
-"""How good the names are: suites, ground truth, conditions, statistics, reports."""
+"""How good names are: suites of features with known truth, conditions that name them, figures, reports."""
