@@ -47,7 +47,7 @@ class OpenAIProposer:
         tell: Callable[[LlmCall], None] | None = None,
     ) -> None:
         """``png``: image id to PNG bytes; without it no image is sent. ``tell`` hears of failed exchanges."""
-        self._chat = Chat(endpoint, api_key=api_key, png=png)
+        self.chat = Chat(endpoint, api_key=api_key, png=png)
         self._ledger, self._tell = ledger, tell
         self._sees = endpoint.sees and png is not None
         self.name = f"openai:{endpoint.model}"
@@ -76,7 +76,7 @@ class OpenAIProposer:
         calls = self._failed_before(key)
         earlier = len(calls)
         for _ in range(TRIES):
-            reply = self._chat.ask(messages, reply_schema())
+            reply = self.chat.ask(messages, reply_schema())
             plan, fault = _understood(reply)
             calls.append(self._call(messages, reply, fault=fault))
             if plan is not None:
@@ -89,13 +89,13 @@ class OpenAIProposer:
             for call in calls[earlier:]:
                 self._tell(call)
         raise DependencyError(
-            f"The LLM {self._chat.endpoint.model} answered {TRIES} times with something that is no plan "
+            f"The LLM {self.chat.endpoint.model} answered {TRIES} times with something that is no plan "
             f"({calls[-1].fault}); repeat the command to continue the run, or choose another model."
         )
 
     def _call(self, messages: Sequence[Message], reply: Reply, *, fault: str | None) -> LlmCall:
         return LlmCall(
-            model=self._chat.endpoint.model,
+            model=self.chat.endpoint.model,
             mode=reply.mode,
             messages=tuple((message.role, message.told()[:MAX_TOLD]) for message in messages),
             reply=reply.text[:MAX_TOLD],

@@ -59,6 +59,13 @@ class Judged(Frozen):
     activations: tuple[float, ...] = ()
 
 
+class Interim(Frozen):
+    """A name that was in force during a search, graded: for accuracy against images."""
+
+    name: str
+    right: bool | None
+
+
 class Cell(Frozen):
     """What one condition made of one feature."""
 
@@ -70,6 +77,8 @@ class Cell(Frozen):
     feature: Feature
     group: str
     """The suite's name for the features it was chosen among."""
+    also: tuple[str, ...] = ()
+    """Further groups that hold it."""
     truth: Truth | None
     outside_seeds: bool | None = None
     """Whether the true concept lies outside the seed classes of the loops."""
@@ -77,7 +86,14 @@ class Cell(Frozen):
     judged: Judged | None = None
     """None where there is no name."""
     grade: Grade = Grade()
+    interim: tuple[Interim, ...] = ()
+    """The names of ``answer.steps`` that were best at some time, each once."""
     drawn: int = 0
     """Images this cell really drew."""
     asked: tuple[str, ...] = ()
     """First 16 hex digits of the ids of all images charged to it, so that distinct ones can be counted."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All groups that hold the feature."""
+        return (self.group, *self.also)

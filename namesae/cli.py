@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from namesae.cli_evals import evals
 from namesae.proposers import ProposerName
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ app = typer.Typer(
     help="Names the features of vision sparse autoencoders, and shows why the name is right.",
     epilog="A setting is a flag, else NAMESAE_... in the environment or .env, else a line of config.toml.",
 )
-
+app.add_typer(evals, name="evals", short_help="Compare ways of naming against known truth.")
 
 Selected = Annotated[
     str,

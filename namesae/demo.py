@@ -49,7 +49,7 @@ def run_demo(*, debug: bool = False) -> int:
 def clearest(rows: tuple[TruthRow, ...]) -> TruthRow:
     """The feature of one word that its activation tells best; the lowest index of equals."""
     clear = [row for row in rows if row.kind in CLEAR and len(row.concept.split()) == 1]
-    return max(clear or rows, key=lambda row: (round(row.f1, 3), -row.index))
+    return max(clear or rows, key=lambda row: (round(row.f1 or 0.0, 3), -row.index))
 
 
 def _point(explanation: Explanation, *, row: TruthRow, settings: Settings) -> None:
@@ -58,7 +58,7 @@ def _point(explanation: Explanation, *, row: TruthRow, settings: Settings) -> No
     if explanation.stored:
         spent = f"{spent} on {explanation.created[:10]}; stored, so nothing was drawn now"
     told = {
-        "truth": f"{row.concept!r} (F1 {row.f1:.2f}), which the search did not know",
+        "truth": f"{row.concept!r} (F1 {row.f1 or 0.0:.2f}), which the search did not know",
         "cost": f"{cost_text(explanation) or '$0, no LLM'}, {images_text(explanation)}, {spent}",
         "pictures": str(sheet),
         "trace": str(page),

@@ -22,6 +22,9 @@ FAKE = "fake"
 Row = TypeVar("Row")
 
 
+Origin = Literal["shipped", "yours", "built", "folder", "planted"]
+
+
 class TruthRow(BaseModel):
     """What a feature really stands for, measured with labels; only dictionaries of a known world have it."""
 
@@ -32,8 +35,9 @@ class TruthRow(BaseModel):
     """Empty where nothing coherent was found."""
     kind: str
     """object, family, colour, texture, background, not, and, ..."""
-    f1: float
-    auroc: float
+    f1: float | None = None
+    """None where nobody has measured it."""
+    auroc: float | None = None
 
 
 class Listed(NamedTuple):
@@ -44,7 +48,7 @@ class Listed(NamedTuple):
     folder: Path | None
     """None for the planted dictionary of the tests."""
     n_features: int
-    origin: Literal["shipped", "yours", "folder", "planted"]
+    origin: Origin
     card: DictionaryCard | None = None
 
 
@@ -63,10 +67,16 @@ def shipped_folder() -> Path:
     return Path(places[0]) / "models" if places else Path("sandbox") / "models"
 
 
+def built_folder(settings: Settings) -> Path:
+    """Where the dictionaries lie that evaluations build: planted, class units, untrained."""
+    return settings.home / "evals" / "dictionaries"
+
+
 def list_dictionaries(settings: Settings) -> list[Listed | Damaged]:
     """All that have a name, by name; one of the person's own goes before a shipped one of the same name."""
     found: dict[str, Listed | Damaged] = {}
-    origins: tuple[tuple[Path, Literal["shipped", "yours"]], ...] = (
+    origins: tuple[tuple[Path, Origin], ...] = (
+        (built_folder(settings), "built"),
         (shipped_folder(), "shipped"),
         (settings.home / "dictionaries", "yours"),
     )
@@ -101,7 +111,7 @@ def read_truth(listed: Listed) -> tuple[TruthRow, ...]:
     )
 
 
-def _open(name: str, folder: Path, *, origin: Literal["shipped", "yours", "folder"]) -> Listed | Damaged:
+def _open(name: str, folder: Path, *, origin: Origin) -> Listed | Damaged:
     try:
         card = read_card(folder)
     except BadDictionary as error:

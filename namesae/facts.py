@@ -45,12 +45,12 @@ def work_out_facts(
     Words nearest the decoder direction exist where the dictionary lies in an image-text model's joint space;
     tags where such a model, the card's tagger or the backbone itself, reads the probe pictures.
     """
-    decoder = _decoder(folder)
+    decoder = decoder_of(folder)
     vocabulary: Sequence[Ranked] = ()
     tags: Sequence[Ranked] = ()
-    reader = _reader(card, folder)
+    reader = open_reader_of(card, folder)
     if reader is not None and reader.has_text:
-        texts = _texts(reader, wording)
+        texts = embed_texts(reader, wording.texts)
         if card.hook_point == POOLED and card.tagger in (None, card.backbone):
             vocabulary = nearest_words(decoder, texts, wording.words, count=12)
         tags = tag_features(probe, _similarity(reader, gallery, texts=texts), wording.words)
@@ -60,13 +60,14 @@ def work_out_facts(
     )
 
 
-def _decoder(folder: Path) -> Floats:
+def decoder_of(folder: Path) -> Floats:
+    """(F, d) decoder directions of a dictionary folder."""
     from safetensors.numpy import load_file
 
     return np.asarray(load_file(folder / "dictionary.safetensors")["W_dec"], dtype=np.float32)
 
 
-def _reader(card: DictionaryCard, folder: Path) -> VisionBackbone | None:
+def open_reader_of(card: DictionaryCard, folder: Path) -> VisionBackbone | None:
     """A model that reads pictures and texts alike; None where there is none."""
     from sae.backbone import load_backbone
 
@@ -76,19 +77,24 @@ def _reader(card: DictionaryCard, folder: Path) -> VisionBackbone | None:
     return backbone if backbone.has_text else None
 
 
-def _texts(reader: VisionBackbone, wording: Wording) -> Floats:
-    found = [reader.encode_text(texts).float().cpu().numpy() for texts in _chunks(wording.texts)]
+def embed_texts(reader: VisionBackbone, texts: Sequence[str]) -> Floats:
+    """(len(texts), d) embeddings, not normalised."""
+    found = [reader.encode_text(chunk).float().cpu().numpy() for chunk in _chunks(texts)]
+    return np.concatenate(found)
+
+
+def embed_pictures(reader: VisionBackbone, gallery: Gallery) -> Floats:
+    """(n, d) embeddings of the gallery's pictures, not normalised."""
+    found = []
+    for images in _chunks(gallery.images):
+        pixels = reader.preprocess([gallery.picture(image) for image in images])
+        found.append(reader.activations(pixels, [POOLED])[POOLED].float().cpu().numpy())
     return np.concatenate(found)
 
 
 def _similarity(reader: VisionBackbone, gallery: Gallery, *, texts: Floats) -> Floats:
     """(n, V) cosines of the gallery's pictures and the texts."""
-    found = []
-    for images in _chunks(gallery.images):
-        pixels = reader.preprocess([gallery.picture(image) for image in images])
-        found.append(reader.activations(pixels, [POOLED])[POOLED].float().cpu().numpy())
-    shown = np.concatenate(found)
-    cosine: Floats = unit_rows(shown) @ unit_rows(texts).T
+    cosine: Floats = unit_rows(embed_pictures(reader, gallery)) @ unit_rows(texts).T
     return cosine
 
 

@@ -54,5 +54,6 @@ def open_fake_models(shelf: Shelf) -> Models:
         score=score,
         exemplars=cache(lambda: KeptExemplars(FakeExemplars(probe(1), score), shelf)),
         control=cache(lambda: FakeControl(probe(2))),
+        judge_control=cache(lambda: FakeControl(probe(3))),
         fingerprint=digest(draw=draw.fingerprint, score=score.fingerprint, pictures=PICTURES),
     )

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from sandbox.sets import ImageSet
 
-Part = Literal["probe", "control"]
-SEEDS: dict[Part, int] = {"probe": 1, "control": 2}
-"""Of the choice among a folder's pictures."""
+Part = Literal["probe", "control", "judge"]
+SEEDS: dict[Part, int] = {"probe": 1, "control": 2, "judge": 2}
+"""Of the choice among a folder's pictures. The judge's are those that follow the control set's."""
 
 
 class Pictures(Protocol):
@@ -46,13 +46,14 @@ class Pictures(Protocol):
 class FolderPictures:
     """Pictures of a folder, chosen with a seed."""
 
-    def __init__(self, folder: Path, *, count: int, seed: int) -> None:
+    def __init__(self, folder: Path, *, count: int, seed: int, skip: int = 0) -> None:
+        """``skip``: pictures that stand before the ones chosen and are another part's."""
         import numpy as np
 
         from tools.image_folder import list_images
 
         found = list_images(folder)
-        order = np.random.default_rng(seed).permutation(len(found))[:count]
+        order = np.random.default_rng(seed).permutation(len(found))[skip : skip + count]
         self._paths = [found[at] for at in order]
         told = [(str(path.relative_to(folder)), path.stat()) for path in self._paths]
         self.fingerprint = digest(
@@ -76,7 +77,7 @@ class FolderPictures:
 
 
 class SandboxPictures:
-    """A fixed set of the drawn world, 'probe' or 'control', with exact labels."""
+    """A fixed set of the drawn world, 'probe', 'control' or 'judge', with exact labels."""
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -118,7 +119,7 @@ def open_pictures(source: str, part: Part, *, count: int, beside: Path | None = 
         raise UsageError(
             f"Image folder {source} does not exist; give a folder of pictures or a set: {', '.join(SOURCES)}."
         )
-    return FolderPictures(folder, count=count, seed=SEEDS[part])
+    return FolderPictures(folder, count=count, seed=SEEDS[part], skip=count if part == "judge" else 0)
 
 
 class Gallery:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from namesae.galleries import Shelf
 from sae.feature import Exemplar
-from tools.protocols import DrawImages, FeatureFacts, FindExemplars, KnowsControl, ScoreImages
+from tools.protocols import DrawImages, FeatureFacts, FindExemplars, Floats, KnowsControl, ScoreImages
 
 Say = Callable[[str], None]
 """Tells the person what takes a while."""
+
+
+class SearchesProbe(FindExemplars, Protocol):
+    """A probe set that also tells what a feature does on every picture."""
+
+    def activations(self, index: int) -> Floats:
+        """(n,) in the order of the pictures."""
+        ...
 
 
 class Models(NamedTuple):
@@ -19,8 +27,10 @@ class Models(NamedTuple):
 
     draw: DrawImages
     score: ScoreImages
-    exemplars: Callable[[], FindExemplars]
+    exemplars: Callable[[], SearchesProbe]
     control: Callable[[], KnowsControl]
+    judge_control: Callable[[], KnowsControl]
+    """Pictures that no naming uses: for whoever judges names afterwards."""
     fingerprint: str
     """Digest of all that determines what they answer, known without loading any."""
     lexicon: Path | None = None
@@ -30,13 +40,17 @@ class Models(NamedTuple):
 class KeptExemplars:
     """A FindExemplars whose findings are written to the image store, so that they can be shown later."""
 
-    def __init__(self, found: FindExemplars, shelf: Shelf) -> None:
+    def __init__(self, found: SearchesProbe, shelf: Shelf) -> None:
         self._found, self._shelf = found, shelf
         self.fingerprint = found.fingerprint
 
     def facts(self, index: int) -> FeatureFacts:
         """What is known of the feature."""
         return self._found.facts(index)
+
+    def activations(self, index: int) -> Floats:
+        """(n,) activations of the feature on all probe pictures, in their order."""
+        return self._found.activations(index)
 
     def __call__(self, index: int, *, count: int, low: float = 0.0, high: float = 1.0) -> list[Exemplar]:
         """Probe images of a quantile band, highest first."""

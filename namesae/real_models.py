@@ -15,7 +15,7 @@ from agent.lexicon import lexicon_for
 from namesae.dictionaries import FACTS_FILE, Listed
 from namesae.facts import Wording, work_out_facts
 from namesae.galleries import Gallery, Part, Pictures, Shelf, open_pictures
-from namesae.models import KeptExemplars, Models, Say
+from namesae.models import KeptExemplars, Models, Say, SearchesProbe
 from namesae.settings import Settings
 from sae.card import DictionaryCard
 from tools.control import LEAST_CONTROL
@@ -24,7 +24,7 @@ from tools.drawing import load_generator
 from tools.errors import UsageError
 from tools.exemplars import MANIFEST, ProbeSet, build_probe_set
 from tools.feature_facts import read_facts, write_facts
-from tools.protocols import DrawImages, FeatureFacts, FindExemplars, KnowsControl, ScoreImages
+from tools.protocols import DrawImages, FeatureFacts, KnowsControl, ScoreImages
 from tools.scoring import load_scorer
 
 LEXICON_FILE = "lexicon.json"
@@ -85,6 +85,7 @@ def open_real_models(listed: Listed, settings: Settings, *, shelf: Shelf, sums: 
         score=score,
         exemplars=cache(lambda: open_exemplars(place, probe, score=score, wording=wording)),
         control=cache(lambda: open_control(place, control)),
+        judge_control=cache(lambda: open_control(place, _pictures(place, "judge"))),
         fingerprint=digest(
             draw=draw.fingerprint,
             score=score.fingerprint,
@@ -127,7 +128,7 @@ def generator_of(place: Workplace) -> Place:
 
 def open_exemplars(
     place: Workplace, pictures: Pictures, *, score: ScoreImages, wording: Wording
-) -> FindExemplars:
+) -> SearchesProbe:
     """The probe set, scored once and kept; facts from the dictionary's folder, else worked out and kept."""
     gallery = Gallery(pictures, place.settings.home / "galleries")
     place.shelf.show(gallery)
@@ -137,6 +138,12 @@ def open_exemplars(
         _build(folder, gallery, score=score, n_features=place.card.n_features)
     facts = _facts(place, ProbeSet.open(folder), gallery=gallery, folder=folder, wording=wording)
     return KeptExemplars(ProbeSet.open(folder, facts=facts), place.shelf)
+
+
+def probe_gallery(listed: Listed, settings: Settings, *, shelf: Shelf) -> Gallery:
+    """The pictures a dictionary's probe set is made of."""
+    pictures = _pictures(Workplace(listed, settings, shelf, lambda _: None), "probe")
+    return Gallery(pictures, settings.home / "galleries")
 
 
 def _facts(
@@ -182,8 +189,8 @@ def open_control(place: Workplace, pictures: Pictures) -> KnowsControl:
 
 def _pictures(place: Workplace, part: Part) -> Pictures:
     settings, own = place.settings, place.card.probe_set
-    chosen = {"probe": settings.probe_images, "control": settings.control_images}[part]
-    count = {"probe": settings.probe_count, "control": settings.control_count}[part]
+    chosen = settings.probe_images if part == "probe" else settings.control_images
+    count = settings.probe_count if part == "probe" else settings.control_count
     if chosen is None and own is None:
         raise UsageError(
             f"Dictionary {place.listed.name!r} names no probe set; give pictures with --images FOLDER."

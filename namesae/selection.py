@@ -1,4 +1,6 @@
-"""Which features are meant: ``DICTIONARY#3,7,10-20`` or ``DICTIONARY#truth>=0.8``, sampled with a seed."""
+"""Which features are meant: ``DICTIONARY#3,7,10-20``, ``DICTIONARY#truth>=0.8`` or ``DICTIONARY#kind=and``,
+sampled with a seed.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ MOST_PER_CONCEPT = 2
 LEAST_CONJUNCTIONS = 10
 
 _TRUTH = re.compile(r"truth\s*(?:>=|≥)\s*(\d*\.?\d+)")
+_KIND = re.compile(r"kind\s*=\s*([a-z][a-z-]*)")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _FORM = "write DICTIONARY#INDEX, DICTIONARY#3,7,10-20 or 'DICTIONARY#truth>=0.8'"
 
@@ -33,7 +36,9 @@ class Selection(NamedTuple):
     dictionary: str
     spans: tuple[Span, ...] = ()
     least_f1: float | None = None
-    """Features whose truth is known with at least this F1; None where indices are given."""
+    """Features whose truth is known with at least this F1; None where indices or a kind are given."""
+    kind: str | None = None
+    """Features whose truth is of this kind."""
 
 
 def parse_selection(text: str) -> Selection:
@@ -46,6 +51,8 @@ def parse_selection(text: str) -> Selection:
         if least > 1:
             raise UsageError(f"Selection {text!r} asks for an F1 of {least:g}; give one from 0 to 1.")
         return Selection(dictionary, least_f1=least)
+    if kind := _KIND.fullmatch(rest.strip()):
+        return Selection(dictionary, kind=kind[1])
     return Selection(dictionary, spans=tuple(_span(part.strip(), text) for part in rest.split(",")))
 
 
@@ -55,17 +62,18 @@ def choose_features(
     """The features meant, in order and once each; UsageError where they do not exist or are too few.
 
     A sample by truth holds at most two features of a concept and, where there are any, at least ten
-    conjunctions (half the sample where it is smaller than twenty); a sample of indices is a plain one.
+    conjunctions (half the sample where it is smaller than twenty); any other sample is a plain one.
     """
     if sample is not None and sample < 1:
         raise UsageError(f"--sample {sample} asks for nothing; give 1 or more.")
-    if selection.least_f1 is None:
-        indices: Sequence[int] = list(dict.fromkeys(_indices(selection.spans, listed)))
-        if sample is not None:
-            _require_enough(len(indices), sample, where=f"{listed.name} offers", which="of those indices")
-            indices = sorted(random.Random(seed).sample(indices, sample))
+    if selection.least_f1 is not None:
+        indices: Sequence[int] = _by_truth(listed, selection.least_f1, sample=sample, seed=seed)
+    elif selection.kind is not None:
+        found = _of_kind(listed, selection.kind)
+        indices = _plain_sample(found, sample, listed=listed, which=f"of kind {selection.kind}", seed=seed)
     else:
-        indices = _by_truth(listed, selection.least_f1, sample=sample, seed=seed)
+        found = list(dict.fromkeys(_indices(selection.spans, listed)))
+        indices = _plain_sample(found, sample, listed=listed, which="of those indices", seed=seed)
     return tuple(Feature(dictionary=listed.name, index=index) for index in indices)
 
 
@@ -89,11 +97,29 @@ def _indices(spans: Iterable[Span], listed: Listed) -> Iterable[int]:
         yield from range(span.first, span.last + 1)
 
 
+def _of_kind(listed: Listed, kind: str) -> list[int]:
+    rows = read_truth(listed)
+    found = [row.index for row in rows if row.kind == kind]
+    if not found:
+        kinds = ", ".join(sorted({row.kind for row in rows}))
+        raise UsageError(f"{listed.name} has no feature of kind {kind!r}; there are {kinds}.")
+    return found
+
+
+def _plain_sample(
+    indices: list[int], sample: int | None, *, listed: Listed, which: str, seed: int
+) -> list[int]:
+    if sample is None:
+        return indices
+    _require_enough(len(indices), sample, where=f"{listed.name} offers", which=which)
+    return sorted(random.Random(seed).sample(indices, sample))
+
+
 def _by_truth(listed: Listed, least_f1: float, *, sample: int | None, seed: int) -> list[int]:
     known = read_truth(listed)
-    rows = [row for row in known if row.concept and row.f1 >= least_f1]
+    rows = [row for row in known if row.concept and (row.f1 or 0.0) >= least_f1]
     if not rows:
-        best = max((row.f1 for row in known if row.concept), default=0.0)
+        best = max((row.f1 or 0.0 for row in known if row.concept), default=0.0)
         raise UsageError(f"No feature of {listed.name} reaches F1 {least_f1:g}; the best has {best:.2f}.")
     if sample is None:
         return [row.index for row in rows]

@@ -1,34 +1,17 @@
-"""Exact measures and their intervals, on numpy alone.
+"""Exact measures, on numpy alone (their intervals: sae/intervals.py).
 
-Rates and AUROC come with intervals; ``positives`` and ``negatives`` are always (n,) scores of the two groups.
+``positives`` and ``negatives`` are always (n,) scores of the two groups.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
-_CHUNK = 256
-
-
-class Interval(NamedTuple):
-    """A confidence interval, 95 % unless asked otherwise."""
-
-    low: float
-    high: float
-
-
-class Estimate(NamedTuple):
-    """A figure and its interval."""
-
-    value: float
-    interval: Interval
 
 
 class Curve(NamedTuple):
@@ -108,69 +91,24 @@ def f1(called: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return 2 * both / int(call.sum() + label.sum()) if both else 0.0
 
 
-def auroc_interval(
-    positives: npt.ArrayLike, negatives: npt.ArrayLike, *, level: float = 0.95, seed: int | None = None
-) -> Interval:
-    """DeLong's interval on the logit scale; with a seed, the percentiles of 2,000 stratified resamples.
-
-    Where the groups are apart, or wholly tied, both say nothing; then Wilson's interval for as many trials as
-    the smaller group has. Biometrics 44 (1988) 837; Stat. Med. 25 (2006) 559 for the logit.
-    """
-    above, below = np.asarray(positives, np.float64), np.asarray(negatives, np.float64)
-    area, variance = _delong(above, below)
-    if variance <= 1e-15 or not 0 < area < 1:
-        smaller = min(len(above), len(below))
-        return wilson(area * smaller, smaller, level=level)
-    if seed is not None:
-        return percentiles(_resampled_auroc(above, below, seed=seed), level=level)
-    half = _z(level) * math.sqrt(variance) / (area * (1 - area))
-    centre = math.log(area / (1 - area))
-    return Interval(low=_logistic(centre - half), high=_logistic(centre + half))
+def iou(called: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Intersection over union of (n,) calls and (n,) labels; 0 when nothing is both called and labelled."""
+    call, label = np.asarray(called, np.bool_), np.asarray(labels, np.bool_)
+    both = int((call & label).sum())
+    return both / int((call | label).sum()) if both else 0.0
 
 
-def wilson(successes: float, trials: int, *, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a rate; the whole of [0, 1] when nothing was tried."""
-    if trials == 0:
-        return Interval(low=0.0, high=1.0)
-    rate, z = successes / trials, _z(level)
-    shrink = 1 + z * z / trials
-    centre = (rate + z * z / (2 * trials)) / shrink
-    half = z / shrink * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    # Exactly 0 or 1 successes in all must not lose the bound itself to rounding.
-    return Interval(low=max(0.0, min(centre - half, rate)), high=min(1.0, max(centre + half, rate)))
-
-
-def bootstrap(
-    statistic: Callable[..., float],
-    groups: Sequence[npt.ArrayLike],
-    *,
-    seed: int,
-    rounds: int = 2000,
-    level: float = 0.95,
-) -> Estimate:
-    """Percentile interval of ``statistic(*groups)``, each group resampled within itself (stratified)."""
-    rows = [np.asarray(group) for group in groups]
-    rng = np.random.default_rng(seed)
-    draws = [statistic(*(row[rng.integers(len(row), size=len(row))] for row in rows)) for _ in range(rounds)]
-    return Estimate(value=float(statistic(*rows)), interval=percentiles(np.asarray(draws), level=level))
-
-
-def paired_difference(
-    ours: npt.ArrayLike, theirs: npt.ArrayLike, *, seed: int, rounds: int = 2000, level: float = 0.95
-) -> Estimate:
-    """Mean of ours - theirs over the same (n,) units, with the percentiles of resampled units."""
-    difference = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
-    if difference.ndim != 1 or not len(difference):
-        raise ValueError(f"Differences have shape {difference.shape}; give two rows of the same n > 0 units.")
-    rng = np.random.default_rng(seed)
-    means = difference[rng.integers(len(difference), size=(rounds, len(difference)))].mean(1)
-    return Estimate(value=float(difference.mean()), interval=percentiles(means, level=level))
-
-
-def percentiles(draws: npt.ArrayLike, *, level: float = 0.95) -> Interval:
-    """The central ``level`` of resampled figures."""
-    low, high = np.percentile(np.asarray(draws, np.float64), [50 * (1 - level), 50 * (1 + level)])
-    return Interval(low=float(low), high=float(high))
+def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Pearson's, of two rows of n numbers or labels, in float64; nan where either is constant."""
+    x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise ValueError(f"Rows {x.shape} and {y.shape} cannot be correlated; give two of the same n > 0.")
+    # A constant's computed deviations can be rounding errors, so constancy is asked for directly.
+    if x.min() == x.max() or y.min() == y.max():
+        return math.nan
+    # Scaled first, so that no square over- or underflows.
+    x, y = (each / np.abs(each).max() for each in (x - x.mean(), y - y.mean()))
+    return min(1.0, max(-1.0, float(x @ y / math.sqrt(float(x @ x) * float(y @ y)))))
 
 
 def l0(codes: npt.ArrayLike) -> float:
@@ -215,14 +153,6 @@ def fvu(activations: npt.ArrayLike, reconstructions: npt.ArrayLike) -> float:
     return total.value
 
 
-def _z(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
 def _tie_starts(ordered: Doubles) -> npt.NDArray[np.intp]:
     return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
 
@@ -241,42 +171,3 @@ def _two_groups(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Curve:
     if above.ndim != 1 or below.ndim != 1 or not len(above) or not len(below):
         raise ValueError(f"Groups {above.shape} and {below.shape} cannot be compared; give two filled rows.")
     return curve(np.append(above, below), np.arange(len(above) + len(below))[:, None] < len(above))
-
-
-def _midranks(scores: Doubles) -> Doubles:
-    _, where, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[where]
-    return ranks
-
-
-def _delong(above: Doubles, below: Doubles) -> tuple[float, float]:
-    area = auroc(above, below)
-    ranks = _midranks(np.append(above, below))
-    won = (ranks[: len(above)] - _midranks(above)) / len(below)
-    lost = (ranks[len(above) :] - _midranks(below)) / len(above)
-    if min(len(above), len(below)) < 2:
-        return area, 0.0
-    return area, float(won.var(ddof=1) / len(above) + lost.var(ddof=1) / len(below))
-
-
-def _resampled_auroc(above: Doubles, below: Doubles, *, seed: int, rounds: int = 2000) -> Doubles:
-    """(rounds,) AUROCs; a resample is a weight per score, so nothing is sorted twice."""
-    rng = np.random.default_rng(seed)
-    scores = np.append(above, below)
-    order = np.argsort(-scores, kind="stable")
-    starts = _tie_starts(scores[order])
-    areas: list[Doubles] = []
-    for start in range(0, rounds, _CHUNK):
-        times = min(_CHUNK, rounds - start)
-        weights = np.zeros((2, times, len(scores)))
-        weights[0, :, : len(above)] = _times_drawn(rng, len(above), times)
-        weights[1, :, len(above) :] = _times_drawn(rng, len(below), times)
-        true, false = np.add.reduceat(weights[..., order], starts, axis=-1)
-        areas.append((false * (true.cumsum(1) - true / 2)).sum(1))
-    return np.concatenate(areas) / (len(above) * len(below))
-
-
-def _times_drawn(rng: np.random.Generator, n: int, times: int) -> npt.NDArray[np.intp]:
-    """(times, n) how often each of n is drawn in n draws with replacement."""
-    drawn = rng.integers(n, size=(times, n)) + n * np.arange(times)[:, None]
-    return np.bincount(drawn.ravel(), minlength=times * n).reshape(times, n)

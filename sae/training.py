@@ -154,6 +154,11 @@ def _batches(n: int, config: TrainingConfig, generator: torch.Generator) -> Iter
         left = left[config.batch_size :]
 
 
+def initial_directions(n_features: int, width: int, *, generator: torch.Generator) -> Tensor:
+    """(F, d) random unit decoder rows, which training begins with; the encoder is their transpose."""
+    return F.normalize(torch.randn(n_features, width, generator=generator), dim=1)
+
+
 class _Coder(nn.Module):
     """The weights while they are trained, on normalised activations u."""
 
@@ -161,7 +166,7 @@ class _Coder(nn.Module):
 
     def __init__(self, width: int, config: TrainingConfig, generator: torch.Generator) -> None:
         super().__init__()
-        directions = F.normalize(torch.randn(config.n_features, width, generator=generator), dim=1)
+        directions = initial_directions(config.n_features, width, generator=generator)
         self.config = config
         self.W_dec = nn.Parameter(directions)
         self.W_enc = nn.Parameter(directions.T.clone())

@@ -34,7 +34,7 @@ class Measured(NamedTuple):
     """Per token where there are tokens; ``silent`` over all scenes."""
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=8)
 def measure(folder: Path) -> Measured:
     """Measure a dictionary folder, or read what an earlier call with the same files measured."""
     card = read_card(folder)

@@ -1,4 +1,4 @@
-"""The sandbox's image sets: the control set, whose share of any concept is known, and the probe set."""
+"""The sandbox's image sets: the probe set and two control sets, one of them for judges alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from sandbox.world.concepts import Bools, label_matrix, truth
 from sandbox.world.renderer import render
 from sandbox.world.scene import Scene, draw_scene
 
-SIZES: dict[str, int] = {"control": 1_000, "probe": 3_000}
-"""Pictures in each set. No scene of either is held out, so no naming run sees what names are graded on."""
+SIZES: dict[str, int] = {"control": 1_000, "probe": 3_000, "judge": 1_000}
+"""Pictures in each set. No scene of any is held out, so no naming run sees what names are graded on."""
+FIRST: dict[str, int] = {"control": 3 * 2**32, "probe": 4 * 2**32, "judge": 5 * 2**32}
+"""Seed of each set's first picture."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class ImageSet:
 
     def pictures(self) -> list[Image.Image]:
         """Every picture, 64x64 RGB, in order; a thousand take a tenth of a second."""
-        base = 3 * 2**32 if self.name == "control" else 4 * 2**32
-        return [render(scene, base + row) for row, scene in enumerate(self.scenes)]
+        return [render(scene, FIRST[self.name] + row) for row, scene in enumerate(self.scenes)]
 
     def share(self, name: str) -> float | None:
         """Share of the pictures that show what a name says; None when the world's grammar cannot read it."""
@@ -42,7 +43,7 @@ class ImageSet:
 
 @cache
 def image_set(name: str) -> ImageSet:
-    """'control' or 'probe'."""
+    """'probe', 'control' or 'judge'."""
     rng = random.Random(f"set/{name}")
     scenes = tuple(draw_scene(rng, balanced=0.5) for _ in range(SIZES[name]))
     return ImageSet(name, scenes, label_matrix(scenes))

@@ -22,7 +22,11 @@ from sandbox.world.concepts import VALUES, Bools, Concept
 from sandbox.world.vocabulary import Value
 
 Floats = npt.NDArray[np.float32]
-Kind = Literal["object", "family", "colour", "texture", "background", "size", "count", "not", "and", "none"]
+Kind = Literal[
+    "object", "family", "colour", "texture", "background", "size", "count", "not", "and", "none",
+    "mono", "hierarchy", "or", "duplicate", "dead", "dense", "undrawable", "class",
+]  # fmt: skip
+"""Found (first line), or planted (second line and 'not', 'and')."""
 COHERENT = 0.5
 """Below this F1 nothing coherent is said of a feature."""
 SIMPLER = 0.01

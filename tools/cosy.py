@@ -13,7 +13,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from sae.metrics import auroc, auroc_interval, wilson
+from sae.intervals import auroc_interval, wilson
+from sae.metrics import auroc
 from tools.protocols import CosyScore, Floats, Interval
 
 _Exact = npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ def score_explanation(
     fired, control_fired = int((shown > threshold).sum()), int((rest > threshold).sum())
     return CosyScore(
         auroc=auroc(shown, rest),
-        auroc_ci=_auroc_ci(shown, rest),
+        auroc_ci=_interval(auroc_interval(shown, rest)),
         ceiling=None if share is None else 1.0 - share / 2.0,
         mad=_mad(shown, rest),
         max_mad=_max_mad(shown, rest),
@@ -60,15 +61,6 @@ def _checked(activations: Floats, which: str) -> _Exact:
 
 def _interval(bounds: tuple[float, float]) -> Interval:
     return Interval(low=bounds[0], high=bounds[1])
-
-
-def _auroc_ci(shown: _Exact, rest: _Exact) -> Interval:
-    # DeLong's variance shrinks to nothing beside the boundary: without this, a name that one control image
-    # contradicts would get a better lower bound than a name that none does.
-    low, high = auroc_interval(shown, rest)
-    smaller = min(len(shown), len(rest))
-    best = wilson(smaller, smaller)[0]
-    return Interval(low=min(low, best), high=max(high, 1.0 - best))
 
 
 def _mad(shown: _Exact, rest: _Exact) -> float | None:

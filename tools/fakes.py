@@ -120,6 +120,10 @@ class FakeExemplars:
             tags=self._tags(index, column, threshold) if density else (),
         )
 
+    def activations(self, index: int) -> Floats:
+        """(n,) activations of a feature on all probe images."""
+        return self._column(index)
+
     def _column(self, index: int) -> Floats:
         if not 0 <= index < self._activations.shape[1]:
             raise UsageError(f"Feature {index} is out of range: give 0 to {self._activations.shape[1] - 1}.")

@@ -1,0 +1,129 @@
+"""namesae's own agent, from an empty bank, with the suite's budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from agent.budget import Limits
+from agent.plans import ConcludePlan
+from agent.proposer import Proposer, View
+from agent.records import Explanation, Trial
+from agent.request import Request, RunSettings
+from evals.answer import Answer, Step
+from evals.plain_condition import PlainCondition
+from evals.subject import Case
+from tools.digest import digest
+
+
+class Agent(PlainCondition):
+    """The agent. Answers of an equal request made before are taken from the store."""
+
+    images: int | None = None
+    """Search budget; None is the suite's."""
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return "namesae" if self.images is None else f"namesae ({self.images} images)"
+
+    def answer(self, case: Case) -> Answer:
+        """Run the agent, and tell what it would have said after every round."""
+        from agent.runs import OutOfBudget, name_feature
+
+        request = self._request(case)
+        try:
+            told = name_feature(request, lambda run: case.toolbox, desk=case.subject.desk)
+        except OutOfBudget as error:
+            told = error.explanation
+        return _answer(told, case, settings=request.settings)
+
+    def _request(self, case: Case) -> Request:
+        proposer = case.subject.proposer
+        # An answer found with a bank and with another floor is another answer.
+        models = digest(models=case.subject.fingerprint, bank="empty", floor="fixed")
+        limits = Limits.of(self.images or case.images, sealed=case.sealed)
+        return Request(
+            feature=case.feature,
+            models=models,
+            proposer=proposer.name,
+            proposer_fingerprint=proposer.fingerprint,
+            settings=RunSettings(seed=case.seed, limits=limits),
+        )
+
+
+def _answer(told: Explanation, case: Case, *, settings: RunSettings) -> Answer:
+    abstains = told.verdict not in ("named", "polysemantic", "weak")
+    return Answer(
+        name=None if abstains else told.name,
+        verdict=told.verdict,
+        code=told.code,
+        confidence=told.confidence,
+        score=told.confidence,
+        search_score=told.search_score,
+        images=told.images.search,
+        cost=told.cost,
+        steps=_steps(told, case, settings=settings),
+        run=told.run,
+    )
+
+
+def _steps(told: Explanation, case: Case, *, settings: RunSettings) -> tuple[Step, ...]:
+    """Every prompt drawn, and after every round the name it would then have concluded with."""
+    trials = told.evidence.trials if told.evidence is not None else ()
+    steps: list[Step] = []
+    asked, known = 0, 0
+    for _, group in groupby(trials, key=lambda trial: trial.seeds):
+        drawn = list(group)
+        known += len(drawn)
+        steps += [_step(trial) for trial in drawn]
+        asked += sum(len(trial.seeds) for trial in drawn)
+        best = _concluded(told, case, trials=trials[:known], settings=settings)
+        steps[-1] = steps[-1].model_copy(update={"charged": asked, "best": best})
+    return _filled(steps)
+
+
+def _step(trial: Trial) -> Step:
+    usable = [each for each in trial.activations if each is not None]
+    return Step(
+        text=trial.proposal.prompt,
+        score=sum(usable) / len(usable) if usable else None,
+        images=trial.images,
+        activations=trial.activations,
+        note=trial.fault or trial.proposal.intent,
+    )
+
+
+def _filled(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Steps within a round are charged by their own images; the name changes when the round is over."""
+    filled: list[Step] = []
+    charged, best = 0, None
+    for step in steps:
+        charged += len(step.images)
+        best = step.best if step.best is not None else best
+        filled.append(step.model_copy(update={"charged": charged, "best": best}))
+    return tuple(filled)
+
+
+def _concluded(
+    told: Explanation, case: Case, *, trials: Sequence[Trial], settings: RunSettings
+) -> str | None:
+    """What the proposer would conclude with from these trials; None where asking it costs money."""
+    proposer: Proposer = case.subject.proposer
+    if proposer.paid or told.evidence is None:
+        return None
+    view = View(
+        feature=told.feature,
+        facts=told.evidence.facts,
+        exemplars=told.evidence.exemplars,
+        trials=tuple(trials),
+        card=case.toolbox.draw.card,
+        seed=settings.seed,
+        images_per_prompt=settings.images_per_prompt,
+        images_left=0,
+        race_left=settings.limits.race_images,
+        must_conclude=True,
+    )
+    plan = proposer.plan(view).plan
+    named = isinstance(plan, ConcludePlan) and plan.candidates
+    return plan.candidates[0].name if named and isinstance(plan, ConcludePlan) else None

@@ -1,0 +1,67 @@
+"""From a folder of results to its scoreboard, and the few lines of it that a terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evals.cell import Cell
+from evals.contenders import contenders
+from evals.figure_text import with_interval
+from evals.results import RunRecord
+from evals.scoreboard import SanityRow, Scoreboard
+from evals.summary import Description, summarise
+
+NOTES = (
+    "Every condition is charged for each image it asks for; images are drawn once and shared.",
+    "Names are judged on sealed images: seeds and a template that no search uses, and control images that no "
+    "condition sees.",
+    "Without an LLM, LINE and MILS propose with the engine of the lexical proposer, from the history that "
+    "the loop shows it and nothing else.",
+    "LINE and MILS draw with the generator's own search template, without the camera angles and lighting of "
+    "the original, and a step that fails costs a step, not the run.",
+    "CLIP-Dissect, INVERT, cosine and MILAN choose among the same names that the searches can propose; "
+    "INVERT reads labels of the probe set.",
+)
+"""What deviates from the methods as published."""
+
+
+def board_of(cells: Sequence[Cell], record: RunRecord, *, sanity: Sequence[SanityRow] = ()) -> Scoreboard:
+    """The scoreboard of a run, finished or not."""
+    suite = record.suite
+    return summarise(
+        cells,
+        Description(
+            suite=suite.name,
+            description=suite.description,
+            version=record.version,
+            seed=suite.seed,
+            proposer=record.proposer,
+            sealed=suite.sealed,
+            control=record.control,
+            expected=record.expected,
+            sanity=tuple(sanity),
+            quoted=suite.quoted,
+            missing=record.missing,
+            notes=NOTES,
+        ),
+        right=_right,
+    )
+
+
+def leaders(board: Scoreboard, *, most: int) -> list[str]:
+    """The first lines of the leaderboard, and what it was made of."""
+    lines = [
+        f"{each.title:<24} accuracy {with_interval(each.row.accuracy)}   sealed AUROC "
+        f"{with_interval(each.row.auroc)}   {each.row.charged:.0f} images a feature"
+        for each in contenders(board)[:most]
+    ]
+    told = board.totals
+    return [
+        *lines,
+        f"{told.cells} cells of {told.features} features; {told.charged} images charged, "
+        f"{told.distinct} distinct, {told.drawn} drawn.",
+    ]
+
+
+def _right(cell: Cell, name: str) -> bool | None:
+    return next((each.right for each in cell.interim if each.name == name), None)

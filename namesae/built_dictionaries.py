@@ -1,0 +1,72 @@
+"""Dictionaries that evaluations build for themselves: planted, class units, untrained twins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from namesae.dictionaries import Listed, built_folder, find_dictionary
+from namesae.models import Say
+from namesae.settings import Settings
+from sae.card import CARD_FILE
+
+UNTRAINED = "-untrained"
+SEED = 0
+"""Of whatever is random in a dictionary that is built."""
+
+Build = Callable[[Path], object]
+
+
+def _planted(folder: Path) -> object:
+    from sandbox.planting import plant
+
+    return plant(folder, seed=SEED)
+
+
+def _classes(folder: Path) -> object:
+    from sandbox.planting import sandbox_classes
+
+    return sandbox_classes(folder)
+
+
+BUILT: dict[str, Build] = {"planted": _planted, "classes": _classes}
+"""Dictionaries by name that are built when an evaluation first asks for them."""
+
+
+def find_or_build(name: str, settings: Settings, *, say: Say) -> Listed:
+    """A dictionary by name or folder, built now where it is one of these. Errors as find_dictionary."""
+    folder = built_folder(settings) / name
+    if not (folder / CARD_FILE).is_file():
+        if name in BUILT:
+            say(f"Building dictionary {name}, once.")
+            _build(folder, BUILT[name])
+        elif name.endswith(UNTRAINED):
+            twin_of(find_dictionary(name.removesuffix(UNTRAINED), settings), settings)
+    return find_dictionary(name, settings)
+
+
+def twin_of(listed: Listed, settings: Settings) -> str:
+    """The name of a dictionary's untrained twin, built now where there is none."""
+    from sae.untrained import untrained_twin
+
+    assert listed.folder is not None
+    name = f"{listed.folder.name}{UNTRAINED}"
+    folder, trained = built_folder(settings) / name, listed.folder
+    if not (folder / CARD_FILE).is_file():
+        _build(folder, lambda place: untrained_twin(trained, place, seed=SEED))
+    return name
+
+
+def _build(folder: Path, build: Build) -> None:
+    """Build beside the place and move there, so that no other process sees half of it."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    build(partial)
+    try:
+        partial.rename(folder)
+    except OSError:
+        # Another process was first.
+        shutil.rmtree(partial)

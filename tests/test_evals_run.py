@@ -1,0 +1,184 @@
+"""``namesae evals`` end to end on the planted dictionary: run, resume, refuse, report, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.cell import Cell
+from evals.results import RUN_FILE, Results
+from tests.command_line import here, namesae, plant, records
+
+SUITE = """
+schema = 1
+name = "planted"
+description = "A few planted features."
+seed = 3
+proposer = "lexical"
+images = 60
+sealed = 20
+conditions = ["agent", "line-auc", "mils", "one-proposal", "random", "shuffled", "constant", "true", "cosine"]
+
+[[features]]
+group = "words"
+select = "fake#0-3"
+
+[[features]]
+group = "joined"
+select = "fake#3,4,8"
+
+[options.mils]
+steps = 2
+proposals = 6
+
+[only.constant]
+groups = ["words"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def planted(redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
+    (tmp_path / "suite.toml").write_text(SUITE)
+
+
+def cells(out: Path) -> dict[tuple[str, int], Cell]:
+    """What a run has filled so far."""
+    results = Results(out)
+    return {(cell.condition, cell.feature.index): cell for cell in results.cells(results.record())}
+
+
+def test_a_suite_is_run_reported_and_exported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    told = namesae("evals", "run", "suite.toml", "--out", str(out), "--json")
+    assert told.returncode == 0, told.stderr
+    launch, *filled, done = records(told.stdout)
+    assert launch["cells"] == len(filled) == 7 * 6 + 4
+    assert (
+        launch["missing"]
+        == ["Vocabulary cosine was not run on fake: it lacks a decoder in a joint image-text space."]
+        or "cosine" in launch["missing"][0].lower()
+    )
+    assert done["totals"]["cells"] == done["totals"]["expected"] == 46
+    found = cells(out)
+    assert found["agent", 0].answer.name == "striped" and found["agent", 0].grade.right is True
+    assert found["agent", 8].answer.verdict == "dead" and found["agent", 8].judged is None
+    assert found["true", 1].answer.name == "fish" and found["true", 1].judged is not None
+    assert found["true", 1].judged.cosy is not None and found["true", 1].judged.cosy.auroc > 0.8
+    assert found["agent", 3].groups == ("words", "joined")
+    assert found["line-auc", 0].answer.images <= 105 and found["mils", 0].answer.images <= 13
+    assert all(len(cell.asked) <= cell.answer.images for cell in found.values())
+    for name in ("report.html", "report.md", "leaderboard.csv", "features.jsonl", "differences.csv"):
+        assert (out / name).stat().st_size > 100, name
+    assert here("evals", "export", str(out), "--format", "datasets", "--to", str(tmp_path / "set")) == 0
+    assert (tmp_path / "set" / "README.md").is_file()
+    assert here("evals", "export", str(out), "--format", "inspect", "--to", str(tmp_path / "logs")) == 0
+    assert len(list((tmp_path / "logs").glob("*.eval"))) == 8
+    assert here("evals", "export", str(out), "--format", "inspect", "--to", str(tmp_path / "logs")) == 2
+    assert here("evals", "export", str(out), "--format", "csv", "--to", str(tmp_path / "other")) == 2
+
+
+def test_a_run_fills_only_what_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    command = ("evals", "run", "suite.toml", "--out", str(out), "--json")
+    assert here(*command, "--conditions", "true,random") == 0
+    launch, *filled, _ = records(capfd.readouterr().out)
+    assert len(filled) == launch["cells"] == 12 and launch["done"] == 0
+    before = {path: path.read_bytes() for path in (out / "cells").rglob("*.json")}
+    removed = next(path for path in before if path.parent.name == "true")
+    removed.unlink()
+    assert here(*command, "--conditions", "true,random,one-proposal") == 0
+    launch, *filled, _ = records(capfd.readouterr().out)
+    assert launch["done"] == 11 and len(filled) == 7
+    assert all(path.read_bytes() == kept for path, kept in before.items() if path != removed)
+    again = json.loads(removed.read_bytes())
+    kept = json.loads(before[removed])
+    for each in (again, kept):
+        each["answer"]["cost"].pop("seconds")
+    assert again == kept | {"drawn": again["drawn"]}
+
+
+def test_a_report_over_half_a_run_says_what_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert (
+        here("evals", "run", "suite.toml", "--out", str(out), "--conditions", "true,random", "--quiet") == 0
+    )
+    next((out / "cells" / "random").glob("*.json")).unlink()
+    capfd.readouterr()
+    assert here("evals", "report", str(out)) == 0
+    assert "1 of 12 cells" in capfd.readouterr().out
+    assert "1 of 12 cells" in (out / "report.md").read_text()
+
+
+def test_a_failure_is_counted_beside_the_mean_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from evals.conditions.controls import TrueName
+
+    whole = TrueName.answer
+
+    def fails_once(self: TrueName, case: Any) -> Any:
+        if case.feature.index == 2:
+            raise KeyError("no such word")
+        return whole(self, case)
+
+    out = tmp_path / "out"
+    command = ("evals", "run", "suite.toml", "--out", str(out), "--conditions", "true", "--quiet")
+    with monkeypatch.context() as patched:
+        patched.setattr(TrueName, "answer", fails_once)
+        assert here(*command) == 1
+    failed = cells(out)["true", 2]
+    assert (failed.answer.verdict, failed.answer.code, failed.judged) == ("failed", "KeyError", None)
+    assert "failed" in (out / "report.md").read_text().lower()
+    assert here(*command) == 0
+    assert cells(out)["true", 2].answer.name == "red"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('select = "fake#3,4,8"', 'select = "fake#3,400"'), "400"),
+        (('select = "fake#3,4,8"', 'select = "nothing#3"'), "nothing"),
+        (('"cosine"]', '"cosina"]'), "cosine"),
+        (("proposals = 6", "proposal = 6"), "proposal"),
+        (("seed = 3", "sead = 3"), "seed"),
+    ],
+)
+def test_a_wrong_suite_is_refused_in_a_sentence_and_nothing_is_written(
+    change: tuple[str, str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.toml").write_text(SUITE.replace(*change))
+    assert here("evals", "run", "wrong.toml", "--out", str(tmp_path / "out")) == 2
+    told = capfd.readouterr()
+    assert told.err.startswith("Error: ") and said in told.err and told.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_something_else_are_never_overwritten(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ("evals", "run", "suite.toml", "--out", str(out), "--conditions", "true", "--quiet")
+    assert here(*command) == 0
+    kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (tmp_path / "suite.toml").write_text(SUITE.replace("sealed = 20", "sealed = 21"))
+    assert here(*command) == 2
+    assert "another suite" in capfd.readouterr().err
+    record = json.loads((out / RUN_FILE).read_text())
+    (out / RUN_FILE).write_text(json.dumps(record | {"schema_": 99}))
+    (tmp_path / "suite.toml").write_text(SUITE)
+    assert here(*command) == 2
+    assert "another version" in capfd.readouterr().err
+    (out / RUN_FILE).write_bytes(kept[out / RUN_FILE])
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == kept
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thesis.tex").write_text("years of work")
+    assert here("evals", "run", "suite.toml", "--out", str(full)) == 2
+    assert [path.name for path in full.iterdir()] == ["thesis.tex"]
+    assert here("evals", "report", str(full)) == 2
