@@ -57,7 +57,7 @@ class Told(NamedTuple):
 
 
 def plant(folder: Path, *, seed: int = 0) -> DictionaryCard:
-    """Build the dictionary 'planted' on the sandbox's CLIP, in about a minute on one core.
+    """Build the dictionary 'planted' on the sandbox's CLIP, in little over a minute on one core.
 
     Its features are logistic probes fitted on the labels of fresh training scenes, among others that tell
     nothing (``planted_choice``). truth.json says what each was built for, and how well it tells that on the

@@ -72,11 +72,11 @@ function chooser(data, first, label) {
 function figuresTable(data, choose) {
   const box = make("div", "scroll"), table = make("table"), head = make("tr"), body = make("tbody");
   box.tabIndex = 0;
-  for (const label of ["Condition", "Name", "Result", ...page.figures]) {
-    const cell = make("th", "", label);
+  ["Condition", "Name", "Result", ...page.figures].forEach((label, at) => {
+    const cell = make("th", at < 4 ? "" : "n", label);
     cell.scope = "col";
     head.append(cell);
-  }
+  });
   data.c.forEach((cell, at) => {
     const [, title, role] = page.conditions[cell.c];
     const row = make("tr", role), first = make("th"), button = make("button", "", title);
