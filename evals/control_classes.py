@@ -21,13 +21,20 @@ class ControlClasses:
     """The classes that labelled probe images show; none where there are no labels."""
 
     def __init__(self, case: Case, classes: Sequence[str]) -> None:
-        self._case = case
+        self._case, self._classes = case, tuple(dict.fromkeys(classes))
         self._shown = dict(_by_class(case, classes))
         self._rows: Numbers | None = None
 
     def best(self, count: int) -> list[str]:
         """The classes on whose images the feature's mean activation is highest, best first."""
         return sorted(self._shown, key=lambda name: -float(self._shown[name].mean()))[:count]
+
+    def first(self, best: int, random: int) -> list[str]:
+        """The classes a search begins with: the best, then others at random, more where few are known."""
+        known = self.best(best)
+        others = [name for name in self._classes if name not in known]
+        order = random_of(self._case, "seeds").permutation(len(others))
+        return [*known, *(others[at] for at in order[: best + random - len(known)])]
 
     def sample(self, concept: str, *, varied: bool = False) -> Floats | None:
         """(n,) activations on up to 50 images of one class, drawn anew for each concept.

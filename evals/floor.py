@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from tools.sealed import unrelated
 
-NAMES = 24
+NAMES = 12
 """Names of which a judge uses those that share no word with its own."""
 
 

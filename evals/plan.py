@@ -65,13 +65,13 @@ def plan_evaluation(suite: Suite, workshop: Workshop, *, only: Sequence[str] | N
     missing: list[str] = []
     jobs: list[Job] = []
     for name in wanted:
-        for dictionary in dict.fromkeys(entry.feature.dictionary for entry in entries):
+        mine = [entry for entry in entries if _belongs(suite, name, entry=entry)]
+        for dictionary in dict.fromkeys(entry.feature.dictionary for entry in mine):
             lack = conditions[name].lacks(workshop.subject(dictionary))
-            if lack is not None:
+            if lack is None:
+                jobs += [Job(name, entry) for entry in mine if entry.feature.dictionary == dictionary]
+            else:
                 missing.append(f"{conditions[name].title} was not run on {dictionary}: it lacks {lack}.")
-                continue
-            mine = [entry for entry in entries if entry.feature.dictionary == dictionary]
-            jobs += [Job(name, entry) for entry in mine if _belongs(suite, name, entry=entry)]
     return Plan(suite, conditions, entries, _ordered(jobs, entries, conditions=conditions), tuple(missing))
 
 

@@ -19,6 +19,7 @@ NOTES = (
     "the loop shows it and nothing else.",
     "LINE and MILS draw with the generator's own search template, without the camera angles and lighting of "
     "the original, and a step that fails costs a step, not the run.",
+    "MILS starts from the ten seed classes that LINE gets, where the original starts from one bare prompt.",
     "CLIP-Dissect, INVERT, cosine and MILAN choose among the same names that the searches can propose; "
     "INVERT reads labels of the probe set.",
 )

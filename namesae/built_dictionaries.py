@@ -6,13 +6,18 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from namesae.dictionaries import Listed, built_folder, find_dictionary
 from namesae.models import Say
 from namesae.settings import Settings
 from sae.card import CARD_FILE
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 UNTRAINED = "-untrained"
+PICTURES = 256
 SEED = 0
 """Of whatever is random in a dictionary that is built."""
 
@@ -55,8 +60,21 @@ def twin_of(listed: Listed, settings: Settings) -> str:
     name = f"{listed.folder.name}{UNTRAINED}"
     folder, trained = built_folder(settings) / name, listed.folder
     if not (folder / CARD_FILE).is_file():
-        _build(folder, lambda place: untrained_twin(trained, place, seed=SEED))
+        seen = _activations(listed, settings)
+        _build(folder, lambda place: untrained_twin(trained, place, seed=SEED, activations=seen))
     return name
+
+
+def _activations(listed: Listed, settings: Settings) -> Tensor:
+    """What the dictionary encodes of some probe pictures: thresholds are set so that as many fire."""
+    from namesae.real_models import probe_gallery
+    from sae.activations import open_reader
+
+    assert listed.folder is not None
+    gallery = probe_gallery(listed, settings)
+    reader = open_reader(listed.folder)
+    pictures = [gallery.picture(image) for image in gallery.images[:PICTURES]]
+    return reader.inputs(reader.backbone.preprocess(pictures))
 
 
 def _build(folder: Path, build: Build) -> None:

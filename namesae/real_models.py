@@ -77,7 +77,7 @@ def open_real_models(listed: Listed, settings: Settings, *, shelf: Shelf, sums: 
     generator = generator_of(place)
     draw = GENERATORS[generator.kind](generator, shelf, sums)
     score = load_scorer(place.folder, shelf, sums=sums)
-    probe, control = _pictures(place, "probe"), _pictures(place, "control")
+    probe, control = _pictures(listed, settings, "probe"), _pictures(listed, settings, "control")
     lexicon = _lexicon_beside(generator)
     wording = Wording(lexicon_for(draw.card, lexicon).words, draw.card.search_template)
     return Models(
@@ -85,7 +85,7 @@ def open_real_models(listed: Listed, settings: Settings, *, shelf: Shelf, sums: 
         score=score,
         exemplars=cache(lambda: open_exemplars(place, probe, score=score, wording=wording)),
         control=cache(lambda: open_control(place, control)),
-        judge_control=cache(lambda: open_control(place, _pictures(place, "judge"))),
+        judge_control=cache(lambda: open_control(place, _pictures(listed, settings, "judge"))),
         fingerprint=digest(
             draw=draw.fingerprint,
             score=score.fingerprint,
@@ -140,9 +140,9 @@ def open_exemplars(
     return KeptExemplars(ProbeSet.open(folder, facts=facts), place.shelf)
 
 
-def probe_gallery(listed: Listed, settings: Settings, *, shelf: Shelf) -> Gallery:
+def probe_gallery(listed: Listed, settings: Settings) -> Gallery:
     """The pictures a dictionary's probe set is made of."""
-    pictures = _pictures(Workplace(listed, settings, shelf, lambda _: None), "probe")
+    pictures = _pictures(listed, settings, "probe")
     return Gallery(pictures, settings.home / "galleries")
 
 
@@ -187,16 +187,17 @@ def open_control(place: Workplace, pictures: Pictures) -> KnowsControl:
     return GalleryControl(gallery)
 
 
-def _pictures(place: Workplace, part: Part) -> Pictures:
-    settings, own = place.settings, place.card.probe_set
+def _pictures(listed: Listed, settings: Settings, part: Part) -> Pictures:
+    assert listed.card is not None and listed.folder is not None
+    own = listed.card.probe_set
     chosen = settings.probe_images if part == "probe" else settings.control_images
     count = settings.probe_count if part == "probe" else settings.control_count
     if chosen is None and own is None:
         raise UsageError(
-            f"Dictionary {place.listed.name!r} names no probe set; give pictures with --images FOLDER."
+            f"Dictionary {listed.name!r} names no probe set; give pictures with --images FOLDER."
         )
     source = str(chosen) if chosen is not None else own.source if own is not None else ""
-    return open_pictures(source, part, count=count, beside=place.folder)
+    return open_pictures(source, part, count=count, beside=listed.folder)
 
 
 def _build(folder: Path, gallery: Gallery, *, score: ScoreImages, n_features: int) -> None:

@@ -129,7 +129,7 @@ class WiredSubject:
     def _gallery(self) -> Gallery:
         from namesae.real_models import probe_gallery
 
-        return probe_gallery(self._listed, self._workshop.settings, shelf=self._bench.shelf)
+        return probe_gallery(self._listed, self._workshop.settings)
 
 
 class RealWorkshop:

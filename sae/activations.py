@@ -55,10 +55,17 @@ class FeatureReader:
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """(b, F) of one batch of preprocessed (b, 3, h, w), on the dictionary's device."""
-        held = self.backbone.activations(pixels, [self.hook_point])[self.hook_point]
-        x = self._select(held.to(self.dictionary.W_enc.device, torch.float32))
-        codes = self.dictionary.encode(x)
+        codes = self.dictionary.encode(self._inputs(pixels))
         return codes if codes.ndim == 2 else POOL[self.pooling](codes, self.top_p)
+
+    @torch.no_grad()
+    def inputs(self, pixels: Tensor) -> Tensor:
+        """(n, d) what the dictionary encodes of preprocessed images, tokens one after another."""
+        return self._inputs(pixels).flatten(0, -2)
+
+    def _inputs(self, pixels: Tensor) -> Tensor:
+        held = self.backbone.activations(pixels, [self.hook_point])[self.hook_point]
+        return self._select(held.to(self.dictionary.W_enc.device, torch.float32))
 
     def _read(self, n: int, load: Callable[[int, int], Tensor]) -> Floats:
         found = np.empty((n, self.dictionary.n_features), np.float32)

@@ -84,7 +84,7 @@ def sandbox_classes(folder: Path) -> DictionaryCard:
     """Build the dictionary 'classes', the twenty logits of the sandbox's classifier, with F1 and AUROC of
     each on the held-out scenes.
 
-    No offset is taken off: at 0 a logit is positive on 30 to 57 % of them.
+    No offset is taken off: at 0 a logit is positive on 29 to 58 % of them.
     """
     with TemporaryDirectory() as scratch:
         place = Path(scratch) / CLASSES

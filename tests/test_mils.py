@@ -11,6 +11,8 @@ from agent.budget import Usage
 from agent.plans import Candidate, ConcludePlan, DrawPlan
 from agent.proposer import Turn, View
 from evals.answer import Answer
+from evals.conditions import make_condition
+from evals.conditions.line import Line
 from evals.conditions.mils import Mils, bare_prompt
 from evals.conditions.one_proposal import NO_NAME, OneProposal
 from evals.suggester import Scored
@@ -56,6 +58,18 @@ def test_the_answer_is_the_text_of_the_highest_activation() -> None:
     case = case_of(FakeSubject(), STRIPED_FISH)
     control = [code.activation(STRIPED_FISH) for code in case.toolbox.score(case.toolbox.control.images)]
     assert answer.search_score == pytest.approx(auroc([best.score or 0.0], control))
+
+
+def test_a_suite_starts_it_from_the_seed_classes_that_line_gets() -> None:
+    condition, line = make_condition("mils"), make_condition("line-auc")
+    assert isinstance(condition, Mils) and condition.title == "MILS" and isinstance(line, Line)
+    case = case_of(FakeSubject(), FISH)
+    scripted = Scripted(many_texts())
+    answer = condition.search(case, scripted)
+    begun = line.search(case, Scripted(many_texts())).steps
+    seeds = [[step.text for step in steps if step.note == "seed"] for steps in (answer.steps, begun)]
+    assert seeds[0] == seeds[1] and 1 < len(seeds[0]) <= 10
+    assert (answer.images, len(scripted.wishes)) == (len(seeds[0]) + 19 * 50, 19)
 
 
 def test_all_images_have_the_one_seed() -> None:

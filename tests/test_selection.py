@@ -129,7 +129,7 @@ def test_a_damaged_truth_table_is_one_sentence(settings: Settings) -> None:
 def test_truth_selects_by_f1_and_leaves_the_incoherent_out(settings: Settings) -> None:
     rows = {row.index: row for row in read_truth(find_dictionary("mine", settings))}
     indices = chosen("mine#truth>=0.8", settings)
-    assert indices == [index for index, row in rows.items() if row.concept and row.f1 >= 0.8]
+    assert indices == [index for index, row in rows.items() if row.concept and (row.f1 or 0) >= 0.8]
     with pytest.raises(UsageError, match=r"the best has 0\.98"):
         chosen("mine#truth>=0.99", settings)
 

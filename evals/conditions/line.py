@@ -79,7 +79,8 @@ class _Search:
 
     def answer(self) -> Answer:
         line, tries = self._line, self._tries
-        history = best_first(tries.draw(self._seeds(), note="seed"))[: line.history]
+        seeds = self._control.first(line.top_seeds, line.random_seeds)
+        history = best_first(tries.draw(seeds, note="seed"))[: line.history]
         random = random_of(self._case, "history")
         for step in range(1, line.steps + 1):
             for new in self._asked(best_first(history), goal="next", note=f"step {step}"):
@@ -87,14 +88,6 @@ class _Search:
         if line.summary_of:
             self._asked(best_first(tries.scored)[: line.summary_of], goal="summary", note="summary")
         return tries.answer()
-
-    def _seeds(self) -> list[str]:
-        """The best classes, then random others; all random where no class is known to be good."""
-        best = self._control.best(self._line.top_seeds)
-        others = [name for name in dict.fromkeys(self._classes) if name not in best]
-        wanted = self._line.top_seeds + self._line.random_seeds - len(best)
-        order = random_of(self._case, "seeds").permutation(len(others))
-        return [*best, *(others[at] for at in order[:wanted])]
 
     def _asked(self, history: Sequence[Scored], *, goal: Goal, note: str) -> list[Scored]:
         """The concept of one question, drawn and scored; none where it could not be."""

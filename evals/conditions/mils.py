@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from evals.answer import Answer
+from evals.control_classes import ControlClasses
 from evals.plain_condition import PlainCondition
+from evals.seed_classes import seed_classes
 from evals.subject import Case
 from evals.suggester import Scored, Suggester, Wish, suggester_for
 from evals.trying import Attempt, Tries, random_of
@@ -13,6 +17,8 @@ from tools.cards import unknown_words
 
 GENERIC = "thing"
 """The bare prompt that the pool starts with."""
+BEST, RANDOM = 5, 5
+"""Seed classes: those the feature likes best on labelled images, and others at random."""
 
 
 class Mils(PlainCondition):
@@ -26,6 +32,8 @@ class Mils(PlainCondition):
     proposals: int = Field(default=50, ge=1)
     """Texts asked for a step."""
     keep: int = Field(default=20, ge=1)
+    start: Literal["prompt", "classes"] = "prompt"
+    """What the pool starts with: one bare prompt, or the ten seed classes that LINE gets."""
     seed: int = Field(default=2024, ge=0)
 
     @property
@@ -49,7 +57,7 @@ class Mils(PlainCondition):
         """The same with a given suggester."""
         p99 = case.toolbox.exemplars.facts(case.feature.index).p99
         tries = Tries(case, _activation, seeds=(self.seed,))
-        kept = tries.draw([bare_prompt(case)], note="seed")
+        kept = self._best(tries.draw(self._pool(case), note="seed"))
         for step in range(1, self.steps + 1):
             wish = Wish(
                 history=tuple(kept),
@@ -67,6 +75,11 @@ class Mils(PlainCondition):
                 tries.fail(f"step {step}: {suggestion.fault}")
             kept = self._best([*kept, *tries.draw(suggestion.texts[: self.proposals], note=f"step {step}")])
         return tries.answer()
+
+    def _pool(self, case: Case) -> list[str]:
+        if self.start == "prompt":
+            return [bare_prompt(case)]
+        return ControlClasses(case, seed_classes(case.subject.lexicon)).first(BEST, RANDOM)
 
     def _best(self, scored: list[Scored]) -> list[Scored]:
         return sorted(scored, key=lambda each: -each.score)[: self.keep]
