@@ -16,6 +16,8 @@ from sae.feature import Feature
 from sae.intervals import newcombe, paired_difference
 
 Doubles = npt.NDArray[np.float64]
+UNPAIRED = frozenset({"untrained"})
+"""Conditions that name other features, which have but the index in common: shares are compared unpaired."""
 
 
 def differences(cells: Sequence[Cell], *, ours: str = "agent", seed: int) -> tuple[Difference, ...]:
@@ -44,16 +46,19 @@ def compare(
 ) -> Difference:
     """One condition's cells less another's, over the features for which both have the measure.
 
-    Failed cells have none. Two-sided p: exact McNemar for accuracy and named, Wilcoxon's signed ranks else;
-    the interval holds the percentiles of resampled features. KeyError on an unknown measure.
+    Failed cells have none. Two-sided p: exact McNemar for accuracy and named (Fisher where unpaired), else
+    Wilcoxon's signed ranks; the interval holds the percentiles of resampled features (Newcombe's where
+    unpaired). KeyError on an unknown measure.
     """
     a, b = _values(ours, MEASURES[measure]), _values(theirs, MEASURES[measure])
     shared = [feature for feature in a if feature in b]
     estimate, p = Figure(value=None), None
     if shared:
         first, second = np.array([a[each] for each in shared]), np.array([b[each] for each in shared])
-        estimate = figure_of(paired_difference(first, second, seed=seed), n=len(shared))
-        p = mcnemar_p(first > second, first < second) if measure in SHARES else wilcoxon_p(first - second)
+        estimate, p = _compared(first, second, measure=measure, seed=seed)
+        if _condition(theirs) in UNPAIRED and measure in SHARES:
+            counts = (int(first.sum()), len(first), int(second.sum()), len(second))
+            estimate, p = share_difference(*counts), fisher_p(*counts)
     return Difference(
         ours=_condition(ours),
         theirs=_condition(theirs),
@@ -63,6 +68,12 @@ def compare(
         p=p,
         p_corrected=None,
     )
+
+
+def _compared(first: Doubles, second: Doubles, *, measure: str, seed: int) -> tuple[Figure, float]:
+    estimate = figure_of(paired_difference(first, second, seed=seed), n=len(first))
+    p = mcnemar_p(first > second, first < second) if measure in SHARES else wilcoxon_p(first - second)
+    return estimate, p
 
 
 def corrected(family: Sequence[Difference]) -> list[Difference]:
@@ -95,6 +106,14 @@ def wilcoxon_p(difference: npt.ArrayLike) -> float:
     row = np.asarray(difference, np.float64)
     moved = row[row != 0]
     return 1.0 if not len(moved) else float(wilcoxon(moved).pvalue)
+
+
+def fisher_p(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
+    """Fisher's exact two-sided p that two shares of different features are the same."""
+    from scipy.stats import fisher_exact
+
+    table = [[successes_a, n_a - successes_a], [successes_b, n_b - successes_b]]
+    return float(fisher_exact(table).pvalue)
 
 
 def share_difference(successes_a: int, n_a: int, successes_b: int, n_b: int) -> Figure:

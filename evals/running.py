@@ -21,7 +21,7 @@ from evals.memo import Meter, RememberedDraw, RememberedScore
 from evals.plan import Job, Plan, record_of
 from evals.results import Results
 from evals.sanity import sanity_rows
-from evals.sentence_similarity import JointSimilarity
+from evals.sentence_similarity import HubSimilarity, JointSimilarity
 from evals.subject import Case, Subject, Truth, Workshop
 from evals.wordlist import names_of
 from sae.feature import Feature
@@ -62,6 +62,7 @@ class Evaluation:
         self.plan, self._workshop, self._results, self._debug = plan, workshop, results, debug
         self.record = record_of(plan, workshop, version=version)
         self._benches: dict[str, Bench] = {}
+        self._sentences: HubSimilarity | None = None
         self._answers: dict[str, dict[Feature, Answer]] = {}
 
     def run(self, listener: Listener, *, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -132,9 +133,10 @@ class Evaluation:
         if answer.name is not None:
             judged = bench.judge.judge(entry.feature.index, answer.name, search_score=answer.search_score)
         told = grade(subject, entry.feature.index, name=answer.name, truth=truth)
-        if answer.name is not None and truth is not None and truth.concept and subject.joint is not None:
-            near = JointSimilarity(subject.joint)([answer.name], [truth.concept])[0]
-            told = told.model_copy(update={"similarity": near})
+        if answer.name is not None and truth is not None and truth.concept:
+            told = told.model_copy(
+                update={"similarity": self._similarity(subject, answer.name, truth.concept)}
+            )
         return Cell(
             suite=self.record.digest,
             condition=job.condition,
@@ -151,6 +153,13 @@ class Evaluation:
             drawn=drawn,
             asked=meter.images,
         )
+
+    def _similarity(self, subject: Subject, name: str, concept: str) -> float | None:
+        chosen = self.plan.suite.sentence_model
+        if chosen is not None:
+            self._sentences = self._sentences or HubSimilarity(chosen)
+            return self._sentences([name], [concept])[0]
+        return None if subject.joint is None else JointSimilarity(subject.joint)([name], [concept])[0]
 
     def _bench(self, subject: Subject) -> Bench:
         if subject.dictionary not in self._benches:

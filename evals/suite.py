@@ -97,6 +97,8 @@ class Suite(Frozen):
     """By condition; a condition checks its own."""
     only: dict[str, Only] = Field(default_factory=dict)
     """By condition."""
+    sentence_model: str | None = None
+    """Hub id or folder of the model of ``similarity``; None: the text tower beside each dictionary."""
     quoted: tuple[QuotedRow, ...] = ()
     folder: str = Field("", exclude=True)
     """Where the suite's own file lies; not stored."""

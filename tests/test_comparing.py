@@ -3,10 +3,18 @@ from __future__ import annotations
 import math
 
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import fisher_exact, wilcoxon
 
 from evals.cell import Cell
-from evals.comparing import compare, corrected, differences, mcnemar_p, share_difference, wilcoxon_p
+from evals.comparing import (
+    compare,
+    corrected,
+    differences,
+    fisher_p,
+    mcnemar_p,
+    share_difference,
+    wilcoxon_p,
+)
 from evals.scoreboard import Difference, Figure
 from evals.subject import Truth
 from tests.evaluated_cells import cell, failed, judged, named
@@ -116,3 +124,16 @@ def test_ours_is_compared_with_every_other_by_group_and_measure() -> None:
     assert second.p == second.p_corrected == 1
     assert differences(cells, ours="agent", seed=5) == found
     assert differences(cells, ours="nobody", seed=5) == ()
+
+
+def test_an_untrained_dictionary_has_other_features_so_its_shares_are_compared_unpaired() -> None:
+    ours = [named("agent", at, right=True) for at in range(8)] + [cell("agent", at) for at in range(8, 20)]
+    theirs = [cell("untrained", at) for at in range(19)] + [named("untrained", 19, right=False)]
+    told = compare(ours, theirs, measure="named")
+    assert told.estimate == share_difference(8, 20, 1, 20)
+    assert told.p == pytest.approx(fisher_exact([[8, 12], [1, 19]]).pvalue)
+    assert told.p == fisher_p(8, 20, 1, 20)
+    paired = compare(
+        ours, [each.model_copy(update={"condition": "mils"}) for each in theirs], measure="named"
+    )
+    assert paired.estimate.value == told.estimate.value and paired.estimate != told.estimate

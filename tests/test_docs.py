@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -68,9 +69,14 @@ COMMAND = re.compile(r"(?:^ {4,}(?:\S+=\S+ +)*(?:\.venv/bin/)?|`)namesae ([a-z]+
 OPTION = re.compile(r"(?<!\S)--[a-z-]+")
 
 
+def within(command: Any) -> list[Any]:
+    """A command and the commands it has."""
+    return [command, *getattr(command, "commands", {}).values()]
+
+
 def test_every_command_in_the_pages_exists() -> None:
     known = {
-        name: {option for parameter in command.params for option in parameter.opts}
+        name: {option for each in within(command) for parameter in each.params for option in parameter.opts}
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
     }
     told = [found for page in PAGES for found in COMMAND.findall(re.sub(r"\\\n\s*", "", page.read_text()))]
