@@ -1,11 +1,11 @@
-"""Seeds by purpose: search, race and judge never share one. Importing this module imports no torch."""
+"""Seeds by purpose: search, race, judge and whoever judges names afterwards never share one. Importing this module imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Literal, NamedTuple
 
-Purpose = Literal["search", "race", "judge"]
+Purpose = Literal["search", "race", "judge", "evals"]
 
 
 class SeedRange(NamedTuple):
@@ -19,6 +19,7 @@ RANGES: dict[Purpose, SeedRange] = {
     "search": SeedRange(0, 2**30),
     "race": SeedRange(2**30, 2**31),
     "judge": SeedRange(2**32, 2**48),
+    "evals": SeedRange(2**48, 2**62),
 }
 
 

@@ -1,7 +1,8 @@
 """The harness's judge: the same sealed figures for every name, whoever gave it.
 
-Its images have seeds and a template that no search uses; its control set is one that no naming sees. A name
-is drawn once, whatever the number of features it is judged on.
+Its images have seeds that nothing else has, not even an agent's own judge, and a template that no search
+uses; its control set is one that no naming sees. A name is drawn once, whatever the number of features it is
+judged on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from agent.judge import sealed_prompts
-from agent.plans import MAX_NAME, Candidate
-from agent.shots import draw_shots
+from agent.plans import MAX_NAME
+from agent.seeds import seeds_of
+from agent.shots import Wanted, draw_shots
 from agent.toolbox import Toolbox
 from evals.cell import Judged, Recall
 from evals.drawable import prompts_of
@@ -41,7 +42,9 @@ class Judge:
 
     def judge(self, index: int, name: str, *, search_score: float | None = None) -> Judged:
         """All figures of a name for a feature."""
-        images = self.images_of(name)
+        # On a feature that is never on every name has the same figures: nothing is drawn for them.
+        is_dead = self._tools.exemplars.facts(index).p99 <= 0
+        images = () if is_dead else self.images_of(name)
         codes = self._tools.score(images) if images else []
         cosy = self._cosy(index, name, codes=codes)
         gap = None if cosy is None or search_score is None else search_score - cosy.auroc
@@ -64,8 +67,8 @@ class Judge:
         prompts = prompts_of(name[:MAX_NAME], self._subject.lexicon, card=card)
         if not prompts:
             return ()
-        candidate = Candidate(name=name[:MAX_NAME], prompts=prompts)
-        wanted = sealed_prompts(candidate, images=self._count, seed=self._seed)
+        seeds = seeds_of(self._seed, "evals", start=0, count=self._count)
+        wanted = [Wanted(prompts[at % len(prompts)], each) for at, each in enumerate(seeds)]
         shots = draw_shots(self._tools, wanted, template=card.judge_template)
         return tuple(shot.image for shot in shots if shot.image is not None)
 
