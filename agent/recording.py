@@ -89,6 +89,7 @@ def _evidence(state: NamingState, race: RaceRecord, *, judgement: Judgement) -> 
         facts=state["facts"],
         exemplars=state.get("exemplars", ()),
         trials=state.get("trials", ()),
+        race_images=tuple(shot.image for shot in race.shots if shot.image is not None),
         sealed_images=tuple(shot.image for shot in usable if shot.image is not None),
         sealed_activations=tuple(shot.activation for shot in usable if shot.activation is not None),
         floor_auroc=judgement.floor,

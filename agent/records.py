@@ -75,6 +75,8 @@ class Evidence(Frozen):
     facts: FeatureFacts
     exemplars: tuple[Exemplar, ...] = ()
     trials: tuple[Trial, ...] = ()
+    race_images: tuple[str, ...] = ()
+    """Usable images of the race, in order."""
     sealed_images: tuple[str, ...] = ()
     sealed_activations: tuple[float, ...] = ()
     floor_auroc: float | None = None

@@ -1,4 +1,4 @@
-"""Seeds by purpose: search, race, judge and whoever judges names afterwards never share one. Importing this module imports no torch."""
+"""Seeds by purpose: search, race, judge and evaluation never share one. Importing this imports no torch."""
 
 from __future__ import annotations
 

@@ -41,11 +41,20 @@ class Answer(Frozen):
     search_score: float | None = None
     """AUROC of the name's search images against the search's control set; None where it drew none."""
     images: int = 0
-    """Images charged: all it asked for, whether or not they had been drawn before."""
+    """Images charged to the search: all it asked for, whether or not they had been drawn before."""
+    verdict_images: int = 0
+    """Images its own judge asked for beside them; 0 where it does not judge itself."""
+    asked: tuple[str, ...] = ()
+    """Ids of all images of the search, where they cannot be seen from outside: an answer from the store."""
     cost: Cost = Cost()
     steps: tuple[Step, ...] = ()
     run: str = ""
     """Of an agent's answer: ``namesae trace RUN`` shows it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it broke off: told beside every mean, and tried again. No name found is no failure."""
+        return self.verdict in ("failed", "cancelled")
 
     @property
     def claims(self) -> bool:

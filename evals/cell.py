@@ -41,8 +41,9 @@ class Grade(Frozen):
 
     @property
     def right(self) -> bool | None:
-        """By labels where they exist, else by synonyms."""
-        return self.labels if self.labels is not None else self.synonym
+        """By labels where they exist, else by synonyms, else by the words as they stand."""
+        by_words = self.synonym if self.synonym is not None else self.exact
+        return self.labels if self.labels is not None else by_words
 
 
 class Judged(Frozen):
@@ -89,7 +90,7 @@ class Cell(Frozen):
     interim: tuple[Interim, ...] = ()
     """The names of ``answer.steps`` that were best at some time, each once."""
     drawn: int = 0
-    """Images this cell really drew."""
+    """Images really drawn for it, by search and judges: what nothing before it had asked for."""
     asked: tuple[str, ...] = ()
     """First 16 hex digits of the ids of all images charged to it, so that distinct ones can be counted."""
 

@@ -22,7 +22,7 @@ def result_of(cell: Cell | None) -> Result:
     if cell is None:
         return "not run"
     answer = cell.answer
-    if answer.code is not None or answer.verdict in ("failed", "cancelled"):
+    if answer.failed:
         return "failed"
     if answer.name is None or (_nothing_there(cell) and not answer.claims):
         return "abstained"

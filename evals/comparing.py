@@ -36,6 +36,7 @@ def differences(cells: Sequence[Cell], *, ours: str = "agent", seed: int) -> tup
             family = [
                 compare(members, theirs, measure=measure, group=group, seed=seed)
                 for theirs in by_condition.values()
+                if measure in SHARES or _condition(theirs) not in UNPAIRED
             ]
             found += corrected([each for each in family if each.estimate.n])
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from evals.answer import Answer
 from evals.subject import Case, Subject
@@ -17,6 +17,10 @@ class Condition(Protocol):
     @property
     def title(self) -> str:
         """What reports call it, deviations included: 'MILS (5 x 20)'."""
+        ...
+
+    def model_dump(self, *, mode: str = "python", exclude: set[str] | None = None) -> dict[str, Any]:
+        """Its options, as pydantic writes them."""
         ...
 
     @property

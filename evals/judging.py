@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from agent.plans import MAX_NAME
-from agent.seeds import seeds_of
+from agent.seeds import Purpose, seeds_of
 from agent.shots import Wanted, draw_shots
 from agent.toolbox import Toolbox
 from evals.cell import Judged, Recall
@@ -32,13 +32,16 @@ class Judge:
     def __init__(self, subject: Subject, tools: Toolbox, *, images: int, seed: int) -> None:
         """``images``: sealed images of a name; ``seed``: the suite's."""
         self._subject, self._tools, self._count, self._seed = subject, tools, images, seed
-        self._sealed: dict[str, tuple[str, ...]] = {}
+        self._sealed: dict[tuple[str, Purpose], tuple[str, ...]] = {}
 
-    def images_of(self, name: str) -> tuple[str, ...]:
-        """The sealed images of a name, by seed; () where it cannot be drawn."""
-        if name not in self._sealed:
-            self._sealed[name] = self._drawn(name)
-        return self._sealed[name]
+    def images_of(self, name: str, *, purpose: Purpose = "evals") -> tuple[str, ...]:
+        """The sealed images of a name, by seed; () where it cannot be drawn.
+
+        ``purpose``: whose seeds; an agent's own judge has others.
+        """
+        if (name, purpose) not in self._sealed:
+            self._sealed[name, purpose] = self._drawn(name, purpose)
+        return self._sealed[name, purpose]
 
     def judge(self, index: int, name: str, *, search_score: float | None = None) -> Judged:
         """All figures of a name for a feature."""
@@ -62,12 +65,12 @@ class Judge:
         """Codes of the control set, whose pictures no naming sees."""
         return self._tools.score(self._subject.judge_control.images)
 
-    def _drawn(self, name: str) -> tuple[str, ...]:
+    def _drawn(self, name: str, purpose: Purpose) -> tuple[str, ...]:
         card = self._tools.draw.card
         prompts = prompts_of(name[:MAX_NAME], self._subject.lexicon, card=card)
         if not prompts:
             return ()
-        seeds = seeds_of(self._seed, "evals", start=0, count=self._count)
+        seeds = seeds_of(self._seed, purpose, start=0, count=self._count)
         wanted = [Wanted(prompts[at % len(prompts)], each) for at, each in enumerate(seeds)]
         shots = draw_shots(self._tools, wanted, template=card.judge_template)
         return tuple(shot.image for shot in shots if shot.image is not None)

@@ -11,7 +11,7 @@ from evals import llm_suggester
 from evals.cell import SCHEMA
 from evals.condition import Condition
 from evals.conditions import make_condition
-from evals.results import Expected, RunRecord, Titled
+from evals.results import Expected, ListedCondition, RunRecord
 from evals.seed_classes import inside_seeds
 from evals.subject import Subject, Truth, Workshop
 from evals.suite import FILE, Group, Suite
@@ -45,7 +45,14 @@ class Plan(NamedTuple):
     entries: tuple[Entry, ...]
     jobs: tuple[Job, ...]
     """All cells: feature by feature, those that read other cells' answers last."""
+    now: frozenset[str]
+    """The conditions whose cells are to be filled now."""
     missing: tuple[str, ...]
+
+    @property
+    def jobs_now(self) -> tuple[Job, ...]:
+        """The cells to be filled now, if they are not there."""
+        return tuple(job for job in self.jobs if job.condition in self.now)
 
     def features(self, dictionary: str) -> tuple[Feature, ...]:
         """The features of one dictionary."""
@@ -60,11 +67,11 @@ def plan_evaluation(suite: Suite, workshop: Workshop, *, only: Sequence[str] | N
     conditions = {
         name: make_condition(name, suite.options.get(name), beside=suite.beside) for name in suite.conditions
     }
-    wanted = _wanted(suite, only)
+    now = _wanted(suite, only)
     entries = _entries(suite, workshop)
     missing: list[str] = []
     jobs: list[Job] = []
-    for name in wanted:
+    for name in conditions:
         mine = [entry for entry in entries if _belongs(suite, name, entry=entry)]
         for dictionary in dict.fromkeys(entry.feature.dictionary for entry in mine):
             lack = conditions[name].lacks(workshop.subject(dictionary))
@@ -72,45 +79,65 @@ def plan_evaluation(suite: Suite, workshop: Workshop, *, only: Sequence[str] | N
                 jobs += [Job(name, entry) for entry in mine if entry.feature.dictionary == dictionary]
             else:
                 missing.append(f"{conditions[name].title} was not run on {dictionary}: it lacks {lack}.")
-    return Plan(suite, conditions, entries, _ordered(jobs, entries, conditions=conditions), tuple(missing))
+    ordered = _ordered(jobs, entries, conditions=conditions)
+    return Plan(suite, conditions, entries, jobs=ordered, now=now, missing=tuple(missing))
 
 
 def record_of(plan: Plan, workshop: Workshop, *, version: str) -> RunRecord:
     """What run.json says of a plan."""
-    subjects = [
-        workshop.subject(name) for name in dict.fromkeys(each.feature.dictionary for each in plan.entries)
-    ]
-    first = subjects[0]
-    suite = plan.suite
+    used = dict.fromkeys(entry.feature.dictionary for entry in plan.entries)
+    subjects = {name: workshop.subject(name) for name in used}
+    first = next(iter(subjects.values()))
     return RunRecord(
-        digest=digest(
-            schema=SCHEMA,
-            suite=suite.model_dump(
-                mode="json", exclude={"conditions", "options", "only", "description", "quoted"}
-            ),
-            models={each.dictionary: each.fingerprint for each in subjects},
-            proposer=[each.proposer.fingerprint for each in subjects],
-            suggester=llm_suggester.fingerprint(),
-            options={name: each.title for name, each in plan.conditions.items()},
-            files={name: _content(suite.beside(name.removeprefix(FILE))) for name in _files(suite)},
-        ),
+        digest=_digest(plan, subjects, version=version),
         version=version,
-        suite=suite,
+        suite=plan.suite,
         proposer=first.proposer.name,
         control=len(first.judge_control.images),
         expected=tuple(Expected(condition=job.condition, feature=job.entry.feature) for job in plan.jobs),
-        titles=tuple(Titled(condition=name, title=each.title) for name, each in plan.conditions.items()),
+        conditions=tuple(_listed(plan, name, subjects=subjects) for name in plan.conditions),
         missing=plan.missing,
     )
 
 
-def _wanted(suite: Suite, only: Sequence[str] | None) -> list[str]:
-    unlisted = [name for name in only or () if name not in suite.conditions]
-    if unlisted:
-        raise UsageError(
-            f"Suite {suite.name} has no condition {unlisted[0]!r}; it has {', '.join(suite.conditions)}."
-        )
-    return [name for name in suite.conditions if only is None or name in only]
+def _digest(plan: Plan, subjects: Mapping[str, Subject], *, version: str) -> str:
+    """Of what determines every cell: a suite may gain conditions and keep its results."""
+    suite = plan.suite
+    return digest(
+        schema=SCHEMA,
+        version=version,
+        limits=[suite.seed, suite.images, suite.sealed, suite.sentence_model],
+        entries=[
+            [str(entry.feature), *entry.groups, entry.truth and entry.truth.model_dump(mode="json")]
+            for entry in plan.entries
+        ],
+        models={name: subject.fingerprint for name, subject in subjects.items()},
+        proposer=[subject.proposer.fingerprint for subject in subjects.values()],
+        suggester=llm_suggester.fingerprint(),
+    )
+
+
+def _listed(plan: Plan, name: str, *, subjects: Mapping[str, Subject]) -> ListedCondition:
+    """A condition with the digest of its kind, its options, the file it reads and the models it names."""
+    condition = plan.conditions[name]
+    used = dict.fromkeys(job.entry.feature.dictionary for job in plan.jobs if job.condition == name)
+    told = digest(
+        kind=type(condition).__name__,
+        options=condition.model_dump(mode="json", exclude={"path"}),
+        reads=_content(plan.suite.beside(name.removeprefix(FILE))) if name.startswith(FILE) else None,
+        models=[condition.subject(subjects[each]).fingerprint for each in used],
+    )
+    return ListedCondition(condition=name, title=condition.title, digest=told)
+
+
+def _wanted(suite: Suite, only: Sequence[str] | None) -> frozenset[str]:
+    if only is None:
+        return frozenset(suite.conditions)
+    unlisted = [name for name in only if name not in suite.conditions]
+    if unlisted or not only:
+        asked = f"no condition {unlisted[0]!r}" if unlisted else "to be given conditions"
+        raise UsageError(f"Suite {suite.name} has {asked}; it lists {', '.join(suite.conditions)}.")
+    return frozenset(only)
 
 
 def _entries(suite: Suite, workshop: Workshop) -> tuple[Entry, ...]:
@@ -166,12 +193,10 @@ def _ordered(
     )
 
 
-def _files(suite: Suite) -> list[str]:
-    return [name for name in suite.conditions if name.startswith(FILE)]
-
-
 def _content(path: Path) -> str:
     """Sum of a file, or of all files of a folder with their names."""
+    if not path.exists():
+        raise UsageError(f"Explanations {path} do not exist; correct the condition file:{path}.")
     inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     told = hashlib.sha256()
     for each in inside:

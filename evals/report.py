@@ -12,16 +12,20 @@ from evals.scoreboard import SanityRow, Scoreboard
 from evals.summary import Description, summarise
 
 NOTES = (
-    "Every condition is charged for each image it asks for; images are drawn once and shared.",
-    "Names are judged on sealed images: seeds and a template that no search uses, and control images that no "
-    "condition sees.",
+    "Every condition is charged for each image its search asks for, races included; images are drawn once "
+    "and shared. namesae's verdict takes further images of its own, told as 'own judge'.",
+    "Names are judged on sealed images: seeds that nothing else has, not even namesae's own judge, a "
+    "template that no search uses, and control images that no condition sees.",
+    "Means are of the names a condition gives: what it abstains from, or cannot be drawn or read, has none.",
     "Without an LLM, LINE and MILS propose with the engine of the lexical proposer, from the history that "
     "the loop shows it and nothing else.",
     "LINE and MILS draw with the generator's own search template, without the camera angles and lighting of "
     "the original, and a step that fails costs a step, not the run.",
     "MILS starts from the ten seed classes that LINE gets, where the original starts from one bare prompt.",
-    "CLIP-Dissect, INVERT, cosine and MILAN choose among the same names that the searches can propose; "
-    "INVERT reads labels of the probe set.",
+    "LINE, MILS, CLIP-Dissect, cosine and the constant name choose among words and pairs of words; an OR or "
+    "NOT only namesae, INVERT and the truth can say.",
+    "namesae also sees tags of the exemplars and the words nearest the decoder, LINE and MILS the seed "
+    "classes; INVERT reads labels of the probe set.",
 )
 """What deviates from the methods as published."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from evals.contenders import EVERYTHING, Contender, rivals
 from evals.figure_text import finite, interval, number, p_text, with_interval
 from evals.scoreboard import Difference, Figure, Scoreboard
+from evals.suite import built_in_suites
 
 
 def summary(board: Scoreboard, shown: Sequence[Contender]) -> str:
@@ -71,7 +72,8 @@ def facts(board: Scoreboard) -> tuple[tuple[str, str], ...]:
 
 def commands(board: Scoreboard) -> tuple[str, ...]:
     """How to make the same report again."""
+    source = board.suite if board.suite in built_in_suites() else f"{board.suite}.toml"
     return (
-        f"namesae evals run {shlex.quote(board.suite)} --out evals-out",
+        f"namesae evals run {shlex.quote(source)} --out evals-out",
         "namesae evals report evals-out",
     )

@@ -20,6 +20,7 @@ from evals.scoreboard import SanityRow
 from evals.suite import Suite
 from sae.feature import Feature, Frozen
 from sae.whole_file import whole_file
+from tools.digest import digest
 from tools.errors import IntegrityError, UsageError
 
 RUN_FILE = "run.json"
@@ -34,11 +35,14 @@ class Expected(Frozen):
     feature: Feature
 
 
-class Titled(Frozen):
-    """A condition and what reports call it."""
+class ListedCondition(Frozen):
+    """A condition of the suite."""
 
     condition: str
     title: str
+    """What reports call it."""
+    digest: str
+    """Of its kind, its options and what it reads."""
 
 
 class RunRecord(Frozen):
@@ -46,18 +50,22 @@ class RunRecord(Frozen):
 
     schema_: int = SCHEMA
     digest: str
-    """Of everything that determines the cells."""
+    """Of everything that determines all cells, whatever their condition."""
     version: str
     suite: Suite
     proposer: str
     control: int
     """Images of the judge's control set."""
     expected: tuple[Expected, ...]
-    titles: tuple[Titled, ...]
+    conditions: tuple[ListedCondition, ...]
     missing: tuple[str, ...] = ()
     """What cannot be run at all, a sentence each."""
-    folder: str = ""
-    """Where the images are kept."""
+
+    def digest_of(self, condition: str) -> str | None:
+        """Of the cells of a condition; None where there is none of that name."""
+        found = (each.digest for each in self.conditions if each.condition == condition)
+        own = next(found, None)
+        return None if own is None else digest(run=self.digest, condition=own)
 
 
 class Results:
@@ -107,9 +115,9 @@ class Results:
         """The tests of the metrics on themselves; () where they were not run."""
         try:
             rows = json.loads((self.folder / SANITY_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return tuple(SanityRow.model_validate(row) for row in rows)
+        except (OSError, ValueError, TypeError):
             return ()
-        return tuple(SanityRow.model_validate(row) for row in rows)
 
     def put(self, cell: Cell) -> None:
         """Write a cell."""
@@ -126,6 +134,8 @@ class Results:
     @contextmanager
     def writing(self, record: RunRecord) -> Iterator[None]:
         """Hold the folder while inside. UsageError where another run holds it or it is of something else."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"{self.folder} is a file; give --out a new or empty folder.")
         self._require_ours(record)
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
@@ -133,6 +143,7 @@ class Results:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise UsageError(f"Another run writes to {self.folder}; wait for it or stop it.") from error
+            self._require_ours(record)
             with whole_file(self.folder / RUN_FILE) as partial:
                 partial.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
             yield
@@ -142,7 +153,12 @@ class Results:
             if self.folder.is_dir() and any(each.name != ".lock" for each in self.folder.iterdir()):
                 raise UsageError(f"{self.folder} holds other files; give --out a new or empty folder.")
             return
-        if self.record().digest != record.digest:
+        held = self.record()
+        ours: list[tuple[str | None, str | None]] = [(record.digest, held.digest)]
+        ours += [
+            (record.digest_of(each.condition), held.digest_of(each.condition)) for each in held.conditions
+        ]
+        if any(mine is not None and mine != theirs for mine, theirs in ours):
             raise UsageError(
                 f"{self.folder} holds results of another suite, of other models or another version; "
                 "give --out another folder."

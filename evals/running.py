@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from agent.runs import Drained
 from agent.toolbox import Toolbox
 from evals.answer import Answer
 from evals.cell import Cell, Interim, Judged
@@ -29,7 +30,7 @@ from tools.errors import DependencyError, IntegrityError, UsageError
 
 SANITY_CASES = 100
 """Most features the metrics test themselves on."""
-STOPS = (DependencyError, IntegrityError, UsageError)
+STOPS = (DependencyError, IntegrityError, UsageError, Drained)
 """Errors that the next feature would meet as well: they stop the run, which the same command continues."""
 
 
@@ -44,6 +45,16 @@ class Listener(Protocol):
     def say(self, text: str) -> None: ...
 
 
+class Means(NamedTuple):
+    """What a run may do beside what the suite says."""
+
+    version: str
+    usd: float | None
+    """What an LLM may cost a feature and condition; None: no limit."""
+    debug: bool = False
+    """A condition's mistake is raised, not counted as a failure."""
+
+
 class Bench(NamedTuple):
     """One dictionary, with what all its cells share."""
 
@@ -55,37 +66,58 @@ class Bench(NamedTuple):
 class Evaluation:
     """A plan, the folder it fills, and the models in use."""
 
-    def __init__(
-        self, plan: Plan, workshop: Workshop, results: Results, *, version: str, debug: bool = False
-    ) -> None:
-        """``debug``: a condition's mistake is raised, not counted as a failure."""
-        self.plan, self._workshop, self._results, self._debug = plan, workshop, results, debug
-        self.record = record_of(plan, workshop, version=version)
+    def __init__(self, plan: Plan, workshop: Workshop, results: Results, *, means: Means) -> None:
+        self.plan, self._workshop, self._results = plan, workshop, results
+        self._usd, self._debug = means.usd, means.debug
+        self.record = record_of(plan, workshop, version=means.version)
         self._benches: dict[str, Bench] = {}
         self._sentences: HubSimilarity | None = None
         self._answers: dict[str, dict[Feature, Answer]] = {}
+        self._filled: set[str] = set()
 
     def run(self, listener: Listener, *, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Fill what is missing; False when ``stopped`` said to end before all was done."""
         with self._results.writing(self.record):
             kept = {job: self._kept(job) for job in self.plan.jobs}
-            listener.begin(self.plan, done=sum(cell is not None for cell in kept.values()))
+            listener.begin(self.plan, done=sum(kept[job] is not None for job in self.plan.jobs_now))
             for job, cell in kept.items():
+                self._note(job, cell)
+            for job in self.plan.jobs_now:
                 if stopped():
                     return False
-                if cell is None:
-                    cell = self._fill(job, listener=listener)
-                    self._results.put(cell)
-                    listener.cell(cell)
-                self._answers.setdefault(job.condition, {})[job.entry.feature] = cell.answer
+                if kept[job] is not None and not self._is_stale(job):
+                    continue
+                if not self._is_ready(job):
+                    listener.say(f"{job.condition} waits for all cells of what it reads: run those first.")
+                    continue
+                cell = self._fill(job, listener=listener)
+                self._results.put(cell)
+                self._filled.add(job.condition)
+                self._note(job, cell)
+                listener.cell(cell)
             if not self._results.sanity():
                 self._results.put_sanity(sanity_rows(self._labelled_cases(), seed=self.plan.suite.seed))
         return True
 
     def _kept(self, job: Job) -> Cell | None:
-        """A cell of an earlier run; one that failed is tried again."""
+        """A cell of an earlier run; one that failed, or that is of something else, is filled again."""
         cell = self._results.cell(job.condition, job.entry.feature)
-        return None if cell is None or cell.answer.verdict == "failed" else cell
+        ours = cell is not None and cell.suite == self.record.digest_of(job.condition)
+        return cell if ours and cell is not None and not cell.answer.failed else None
+
+    def _note(self, job: Job, cell: Cell | None) -> None:
+        if cell is not None:
+            self._answers.setdefault(job.condition, {})[job.entry.feature] = cell.answer
+
+    def _is_ready(self, job: Job) -> bool:
+        """Whether every cell that the condition reads is there."""
+        needs = self.plan.conditions[job.condition].needs
+        read = [each for each in self.plan.jobs if each.condition in needs]
+        return all(each.entry.feature in self._answers.get(each.condition, {}) for each in read)
+
+    def _is_stale(self, job: Job) -> bool:
+        """Whether a cell that the condition reads was filled anew."""
+        return any(name in self._filled for name in self.plan.conditions[job.condition].needs)
 
     def _fill(self, job: Job, *, listener: Listener) -> Cell:
         entry, suite = job.entry, self.plan.suite
@@ -101,6 +133,7 @@ class Evaluation:
             seed=suite.seed,
             images=suite.images,
             sealed=suite.sealed,
+            usd=self._usd,
             features=self.plan.features(entry.feature.dictionary),
             others={name: self._answers.get(name, {}) for name in condition.needs},
             say=listener.say,
@@ -112,7 +145,8 @@ class Evaluation:
             answer = answer.model_copy(
                 update={"cost": answer.cost.model_copy(update={"seconds": round(seconds, 3)})}
             )
-        return self._cell(job, answer, bench=bench, meter=meter, drawn=bench.toolbox.drawn() - drawn)
+        cell = self._cell(job, answer, bench=bench, meter=meter)
+        return cell.model_copy(update={"drawn": bench.toolbox.drawn() - drawn})
 
     def _answered(self, condition: Condition, case: Case, *, name: str) -> Answer:
         try:
@@ -124,7 +158,7 @@ class Evaluation:
             case.say(f"{name} failed on {case.feature}: {type(error).__name__}: {error}")
             return Answer(name=None, verdict="failed", code=type(error).__name__)
 
-    def _cell(self, job: Job, answer: Answer, *, bench: Bench, meter: Meter, drawn: int) -> Cell:
+    def _cell(self, job: Job, answer: Answer, *, bench: Bench, meter: Meter) -> Cell:
         entry, subject = job.entry, bench.subject
         own = subject.dictionary == entry.feature.dictionary
         # A control that names another dictionary is not graded by this one's truth.
@@ -138,20 +172,19 @@ class Evaluation:
                 update={"similarity": self._similarity(subject, answer.name, truth.concept)}
             )
         return Cell(
-            suite=self.record.digest,
+            suite=self.record.digest_of(job.condition) or "",
             condition=job.condition,
             title=self.plan.conditions[job.condition].title,
             feature=entry.feature,
             group=entry.groups[0],
             also=entry.groups[1:],
             truth=truth,
-            outside_seeds=entry.outside_seeds,
-            answer=answer,
+            outside_seeds=entry.outside_seeds if own else None,
+            answer=answer.model_copy(update={"asked": ()}),
             judged=judged,
             grade=told,
             interim=_interim(answer, subject, index=entry.feature.index, truth=truth),
-            drawn=drawn,
-            asked=meter.images,
+            asked=tuple(dict.fromkeys([*meter.images, *(image[:16] for image in answer.asked)])),
         )
 
     def _similarity(self, subject: Subject, name: str, concept: str) -> float | None:
@@ -174,7 +207,7 @@ class Evaluation:
         )
         judge = Judge(subject, tools, images=suite.sealed, seed=suite.seed)
         names = floor_names(names_of(subject.lexicon), seed=suite.seed)
-        floor = FixedFloor(names, judge.images_of)
+        floor = FixedFloor(names, lambda name: judge.images_of(name, purpose="judge"))
         return Bench(subject, replace(tools, sealed=floor), judge)
 
     def _labelled_cases(self) -> list[tuple[np.ndarray, np.ndarray]]:

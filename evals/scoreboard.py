@@ -54,7 +54,9 @@ class Row(Frozen):
     collisions: Figure
     """Share of names that another feature of the same dictionary with another true concept has too."""
     charged: float
-    """Mean images charged a feature."""
+    """Mean images charged to the search, a feature."""
+    verdict_images: float = 0.0
+    """Mean images its own judge asked for beside them; 0 where it does not judge itself."""
     distinct: int
     """Different images asked for, over all features."""
     llm_calls: float

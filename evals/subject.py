@@ -180,6 +180,8 @@ class Case(NamedTuple):
     """The search budget of the conditions that take one."""
     sealed: int
     """Images a name is judged on."""
+    usd: float | None
+    """What an LLM may cost a feature and condition; None: no limit."""
     features: tuple[Feature, ...]
     """All features of the suite in this dictionary."""
     others: Mapping[str, Mapping[Feature, Any]]

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from agent.budget import Usage
 from agent.reward import reward as graded
 from evals.subject import Case
+from tools.errors import UsageError
 
 Goal = Literal["next", "more", "summary"]
 """One concept to try next; up to ``wanted`` more texts; the one concept that unites the history."""
@@ -59,6 +60,21 @@ class Suggester(Protocol):
         ...
 
 
+class LimitedSuggester:
+    """A suggester that is asked no more once it has cost so many dollars; None: no limit."""
+
+    def __init__(self, suggester: Suggester, *, usd: float | None) -> None:
+        self._suggester, self._usd, self._spent = suggester, usd, Usage()
+
+    def suggest(self, wish: Wish) -> Suggestion:
+        """What it suggests; nothing, and why, beyond the limit."""
+        if self._usd is not None and (self._spent.usd or 0.0) >= self._usd:
+            return Suggestion(fault=f"the limit of ${self._usd:g} is reached")
+        suggestion = self._suggester.suggest(wish)
+        self._spent += suggestion.usage
+        return suggestion
+
+
 def folded(text: str) -> str:
     """A text as it is compared: case folded, blanks made one."""
     return " ".join(text.casefold().split())
@@ -84,4 +100,10 @@ def suggester_for(case: Case) -> Suggester:
     card = case.toolbox.draw.card
     if case.subject.chat is None:
         return LexicalSuggester(case.subject.lexicon, card)
-    return LlmSuggester(case.subject.chat, card)
+    proposer = case.subject.proposer
+    if case.usd is not None and not proposer.priced:
+        raise UsageError(
+            f"The price of {proposer.name} is unknown, so the limit of ${case.usd:g} a feature cannot be "
+            "kept; pass --yes to run without it."
+        )
+    return LimitedSuggester(LlmSuggester(case.subject.chat, card), usd=case.usd)

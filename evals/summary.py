@@ -144,6 +144,7 @@ def _row(group: str, cells: Sequence[Cell], *, colliding: Collection[Place], see
         optimism=told.judged(lambda each: each.optimism),
         collisions=told.share(lambda cell: place_of(cell) in colliding, among=can_collide),
         charged=told.cost(lambda answer: answer.images) or 0.0,
+        verdict_images=told.cost(lambda answer: answer.verdict_images) or 0.0,
         distinct=len({image for cell in cells for image in cell.asked}),
         llm_calls=told.cost(lambda answer: answer.cost.llm_calls) or 0.0,
         tokens=told.cost(_tokens),

@@ -16,8 +16,7 @@ def names_of(lexicon: Lexicon, *, most: int = MOST) -> tuple[str, ...]:
     """Every word, then every phrase of two words that can hold together; the words alone above ``most``.
 
     Two words hold together when their kinds are known and differ: a family is of the kind of its members. It
-    is the space that the lexical search looks through, so that no method knows a name that another cannot
-    say.
+    is what the lexical search looks through, its OR and NOT left out.
     """
     words = lexicon.words
     kinds = {word: lexicon.slot(word) for word in words}

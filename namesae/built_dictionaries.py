@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from namesae.dictionaries import Listed, built_folder, find_dictionary
 from namesae.models import Say
 from namesae.settings import Settings
-from sae.card import CARD_FILE
+from sae.card import CARD_FILE, read_card
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 UNTRAINED = "-untrained"
+TWIN_FILE = "twin-of.txt"
+"""Sum of the weights whose twin a folder holds."""
 PICTURES = 256
 SEED = 0
 """Of whatever is random in a dictionary that is built."""
@@ -54,15 +56,23 @@ def find_or_build(name: str, settings: Settings, *, say: Say) -> Listed:
 
 def twin_of(listed: Listed, settings: Settings) -> str:
     """The name of a dictionary's untrained twin, built now where there is none."""
-    from sae.untrained import untrained_twin
-
     assert listed.folder is not None
     name = f"{listed.folder.name}{UNTRAINED}"
     folder, trained = built_folder(settings) / name, listed.folder
-    if not (folder / CARD_FILE).is_file():
+    known = folder / TWIN_FILE
+    if not known.is_file() or known.read_text() != read_card(trained).weights:
+        # Another dictionary of this name, or the same trained anew, has another twin.
+        shutil.rmtree(folder, ignore_errors=True)
         seen = _activations(listed, settings)
-        _build(folder, lambda place: untrained_twin(trained, place, seed=SEED, activations=seen))
+        _build(folder, lambda place: _twin(trained, place, seen=seen))
     return name
+
+
+def _twin(trained: Path, folder: Path, *, seen: Tensor) -> None:
+    from sae.untrained import untrained_twin
+
+    untrained_twin(trained, folder, seed=SEED, activations=seen)
+    (folder / TWIN_FILE).write_text(read_card(trained).weights)
 
 
 def _activations(listed: Listed, settings: Settings) -> Tensor:

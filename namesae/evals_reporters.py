@@ -26,6 +26,10 @@ class EvalReporter(Protocol):
     def begin(self, plan: Plan, *, done: int) -> None: ...
     def cell(self, cell: Cell) -> None: ...
     def say(self, text: str) -> None: ...
+    def stop(self) -> None:
+        """Nothing more will be told of cells."""
+        ...
+
     def done(self, record: Mapping[str, Any]) -> None: ...
 
 
@@ -39,11 +43,11 @@ class EvalLines:
 
     def begin(self, plan: Plan, *, done: int) -> None:
         """Say what is to be done."""
-        self._cells, self._done = len(plan.jobs), done
+        self._cells, self._done = len(plan.jobs_now), done
         there = f", {done} there already" if done else ""
         self.say(
-            f"Suite {plan.suite.name}: {len(plan.entries)} features, {len(plan.conditions)} conditions, "
-            f"{len(plan.jobs)} cells{there}."
+            f"Suite {plan.suite.name}: {len(plan.entries)} features, {len(plan.now)} conditions, "
+            f"{self._cells} cells{there}."
         )
         for sentence in plan.missing:
             self.say(sentence)
@@ -59,6 +63,9 @@ class EvalLines:
         """A line to stderr, unless quiet."""
         if not self._quiet:
             tell(text, sys.stderr)
+
+    def stop(self) -> None:
+        """Nothing to take away."""
 
     def done(self, record: Mapping[str, Any]) -> None:
         """Where the report lies, to stdout."""
@@ -82,7 +89,7 @@ class EvalBar(EvalLines):
         super().begin(plan, done=done)
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("", total=len(plan.jobs), completed=done)
+        self._task = self._bar.add_task("", total=self._cells, completed=done)
         self._bar.start()
 
     def cell(self, cell: Cell) -> None:
@@ -92,11 +99,10 @@ class EvalBar(EvalLines):
 
             self._bar.update(self._task, advance=1, description=escape(cell_line(cell)))
 
-    def done(self, record: Mapping[str, Any]) -> None:
+    def stop(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
-        super().done(record)
 
 
 class EvalJson(EvalLines):
@@ -111,8 +117,8 @@ class EvalJson(EvalLines):
         told = {
             "suite": plan.suite.name,
             "features": len(plan.entries),
-            "conditions": list(plan.conditions),
-            "cells": len(plan.jobs),
+            "conditions": [name for name in plan.conditions if name in plan.now],
+            "cells": len(plan.jobs_now),
             "done": done,
             "missing": list(plan.missing),
         }

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent.runs import Drained
 from evals.cell import Cell
 from evals.conditions import CONDITIONS
 from evals.results import Results, RunRecord
@@ -49,13 +50,15 @@ def run_suite(wanted: Wanted, reporter: EvalReporter) -> int:
     with stoppable() as stop:
         try:
             finished = _run(wanted, suite, settings=settings, reporter=reporter, stop=stop)
-        except Interrupted:
+        except (Interrupted, Drained):
             finished = False
+        finally:
+            reporter.stop()
     if not finished:
         _say_stopped(reporter)
         return 128 + (stop.number or signal.SIGTERM)
     cells = _write_report(wanted.out, settings, done=reporter.done)
-    return int(any(cell.answer.verdict == "failed" for cell in cells))
+    return int(any(cell.answer.failed for cell in cells))
 
 
 def report_on(folder: Path, *, as_json: bool = False) -> int:
@@ -91,7 +94,7 @@ def export_results(folder: Path, to: Path, *, form: str) -> int:
     """Write results for another tool."""
     if form not in EXPORTS:
         raise UsageError(f"Format {form!r} does not exist; there are {', '.join(EXPORTS)}.")
-    if to.exists() and any(to.iterdir()):
+    if to.is_file() or (to.is_dir() and any(to.iterdir())):
         raise UsageError(f"{to} holds files already; give --to a new or empty folder.")
     results = Results(folder)
     record = results.record()
@@ -116,7 +119,7 @@ def _exported(cells: Sequence[Cell], record: RunRecord, *, to: Path, form: str) 
 
 def _run(wanted: Wanted, suite: Suite, *, settings: Settings, reporter: EvalReporter, stop: Stop) -> bool:
     from evals.plan import plan_evaluation
-    from evals.running import Evaluation
+    from evals.running import Evaluation, Means
     from namesae.workshop import RealWorkshop
 
     with open_state(settings) as state, warnings.catch_warnings():
@@ -124,7 +127,9 @@ def _run(wanted: Wanted, suite: Suite, *, settings: Settings, reporter: EvalRepo
         warnings.filterwarnings("ignore", module=LIBRARIES)
         workshop = RealWorkshop(settings, state, say=reporter.say)
         plan = plan_evaluation(suite, workshop, only=wanted.only)
-        evaluation = Evaluation(plan, workshop, Results(wanted.out), version=__version__, debug=wanted.debug)
+        usd = None if settings.yes else settings.cost_limit
+        means = Means(version=__version__, usd=usd, debug=wanted.debug)
+        evaluation = Evaluation(plan, workshop, Results(wanted.out), means=means)
         return evaluation.run(reporter, stopped=lambda: stop.number is not None)
 
 

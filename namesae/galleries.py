@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sandbox.sets import ImageSet
 
 Part = Literal["probe", "control", "judge"]
-SEEDS: dict[Part, int] = {"probe": 1, "control": 2, "judge": 2}
-"""Of the choice among a folder's pictures. The judge's are those that follow the control set's."""
+SEEDS: dict[Part, int] = {"probe": 1, "control": 2, "judge": 3}
+"""Of the choice among a folder's pictures."""
 
 
 class Pictures(Protocol):
@@ -46,16 +46,17 @@ class Pictures(Protocol):
 class FolderPictures:
     """Pictures of a folder, chosen with a seed."""
 
-    def __init__(self, folder: Path, *, count: int, seed: int, skip: int = 0) -> None:
-        """``skip``: pictures that stand before the ones chosen and are another part's."""
+    def __init__(self, folder: Path, *, count: int, seed: int, apart: Iterable[FolderPictures] = ()) -> None:
+        """``apart``: choices whose pictures are not chosen again."""
         import numpy as np
 
         from tools.image_folder import list_images
 
-        found = list_images(folder)
-        order = np.random.default_rng(seed).permutation(len(found))[skip : skip + count]
-        self._paths = [found[at] for at in order]
-        told = [(str(path.relative_to(folder)), path.stat()) for path in self._paths]
+        taken: set[Path] = {path for other in apart for path in other.paths}
+        found = [path for path in list_images(folder) if path not in taken]
+        order = np.random.default_rng(seed).permutation(len(found))[:count]
+        self.paths: list[Path] = [found[at] for at in order]
+        told = [(str(path.relative_to(folder)), path.stat()) for path in self.paths]
         self.fingerprint = digest(
             pictures="folder",
             folder=str(folder.resolve()),
@@ -63,13 +64,13 @@ class FolderPictures:
         )
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def picture(self, row: int) -> Image.Image:
         """The picture as RGB; UsageError names one that cannot be decoded."""
         from tools.image_folder import read_image
 
-        return read_image(self._paths[row])
+        return read_image(self.paths[row])
 
     def share(self, name: str) -> float | None:
         """Nothing is known of a folder's pictures."""
@@ -109,8 +110,13 @@ SOURCES: dict[str, Callable[[Part], Pictures]] = {"sandbox.sets": SandboxPicture
 """Data sets known by id, as a dictionary's card names its probe set."""
 
 
-def open_pictures(source: str, part: Part, *, count: int, beside: Path | None = None) -> Pictures:
-    """Pictures of a data set known by id, or of a folder, relative to ``beside`` where one is given there."""
+def open_pictures(
+    source: str, part: Part, *, count: int, beside: Path | None = None, apart: Iterable[Pictures] = ()
+) -> Pictures:
+    """Pictures of a data set known by id, or of a folder, relative to ``beside`` where one is given there.
+
+    ``apart``: other choices, whose pictures are not chosen from a folder again.
+    """
     if source in SOURCES:
         return SOURCES[source](part)
     inside = beside / source if beside is not None else None
@@ -119,7 +125,8 @@ def open_pictures(source: str, part: Part, *, count: int, beside: Path | None = 
         raise UsageError(
             f"Image folder {source} does not exist; give a folder of pictures or a set: {', '.join(SOURCES)}."
         )
-    return FolderPictures(folder, count=count, seed=SEEDS[part], skip=count if part == "judge" else 0)
+    others = [other for other in apart if isinstance(other, FolderPictures)]
+    return FolderPictures(folder, count=count, seed=SEEDS[part], apart=others)
 
 
 class Gallery:

@@ -32,6 +32,8 @@ DIFFUSERS = "diffusers"
 _SOURCE = re.compile(r"(?:([a-z][a-z0-9_-]*):)?(.*)", re.DOTALL)
 
 Sums = MutableMapping[str, str]
+SEEN: tuple[Part, ...] = ("probe", "control")
+"""Parts of the pictures that a naming uses."""
 
 
 class Place(NamedTuple):
@@ -197,7 +199,9 @@ def _pictures(listed: Listed, settings: Settings, part: Part) -> Pictures:
             f"Dictionary {listed.name!r} names no probe set; give pictures with --images FOLDER."
         )
     source = str(chosen) if chosen is not None else own.source if own is not None else ""
-    return open_pictures(source, part, count=count, beside=listed.folder)
+    # No naming sees what names are judged against.
+    apart = [_pictures(listed, settings, each) for each in SEEN] if part == "judge" else []
+    return open_pictures(source, part, count=count, beside=listed.folder, apart=apart)
 
 
 def _build(folder: Path, gallery: Gallery, *, score: ScoreImages, n_features: int) -> None:

@@ -219,6 +219,7 @@ def case_of(subject: Subject, index: int, **changes: Any) -> Case:
         seed=0,
         images=40,
         sealed=20,
+        usd=None,
         features=tuple(Feature(dictionary=subject.dictionary, index=each) for each in subject.truth),
         others={},
         say=lambda line: None,

@@ -49,7 +49,7 @@ def test_every_condition_ran_on_twelve_features_within_the_budget(out: Path, cel
     assert len({cell.feature for cell in cells}) == 12
     assert {cell.condition for cell in cells} == set(CONDITIONS) - {"mils-short"}
     assert not [cell for cell in cells if cell.answer.verdict == "failed"]
-    assert {cell.title for cell in cells if cell.condition == "mils"} == {"MILS (5 x 20)"}
+    assert {cell.title for cell in cells if cell.condition == "mils"} == {"MILS (5 x 20, from seed classes)"}
     assert json.loads((out / "drawn.json").read_text()) <= MOST_IMAGES
 
 
@@ -97,7 +97,7 @@ def test_the_report_opens_from_disk_without_a_network_or_a_complaint(out: Path) 
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto((out / "report.html").as_uri())
         told = page.inner_text("body")
-        assert "sandbox-quick" in told and "MILS (5 x 20)" in told
+        assert "sandbox-quick" in told and "MILS (5 x 20, from seed classes)" in told
         # Not tall enough to be seen is not loaded: each picture is data of the page itself.
         page.locator("#features details summary, #features button").first.click()
         broken = page.evaluate(

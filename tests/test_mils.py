@@ -62,7 +62,11 @@ def test_the_answer_is_the_text_of_the_highest_activation() -> None:
 
 def test_a_suite_starts_it_from_the_seed_classes_that_line_gets() -> None:
     condition, line = make_condition("mils"), make_condition("line-auc")
-    assert isinstance(condition, Mils) and condition.title == "MILS" and isinstance(line, Line)
+    assert (
+        isinstance(condition, Mils)
+        and condition.title == "MILS (from seed classes)"
+        and isinstance(line, Line)
+    )
     case = case_of(FakeSubject(), FISH)
     scripted = Scripted(many_texts())
     answer = condition.search(case, scripted)

@@ -41,8 +41,8 @@ class Agent(PlainCondition):
     def _request(self, case: Case) -> Request:
         proposer = case.subject.proposer
         # An answer found with a bank and with another floor is another answer.
-        models = digest(models=case.subject.fingerprint, bank="empty", floor="fixed")
-        limits = Limits.of(self.images or case.images, sealed=case.sealed)
+        models = digest(models=case.subject.fingerprint, bank="empty", floor="fixed", race="kept")
+        limits = Limits.of(self.images or case.images, usd=case.usd, sealed=case.sealed)
         return Request(
             feature=case.feature,
             models=models,
@@ -62,10 +62,19 @@ def _answer(told: Explanation, case: Case, *, settings: RunSettings) -> Answer:
         score=told.confidence,
         search_score=told.search_score,
         images=told.images.search,
+        verdict_images=told.images.sealed,
+        asked=_asked(told),
         cost=told.cost,
         steps=_steps(told, case, settings=settings),
         run=told.run,
     )
+
+
+def _asked(told: Explanation) -> tuple[str, ...]:
+    if told.evidence is None:
+        return ()
+    searched = [image for trial in told.evidence.trials for image in trial.images if image is not None]
+    return tuple(dict.fromkeys([*searched, *told.evidence.race_images]))
 
 
 def _steps(told: Explanation, case: Case, *, settings: RunSettings) -> tuple[Step, ...]:

@@ -43,6 +43,8 @@ class Mils(PlainCondition):
         told: list[str] = []
         if (self.steps, self.proposals) != (usual.steps, usual.proposals):
             told.append(f"{self.steps} x {self.proposals}")
+        if self.start != usual.start:
+            told.append("from seed classes")
         if self.keep != usual.keep:
             told.append(f"{self.keep} kept")
         if self.seed != usual.seed:
