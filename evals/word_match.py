@@ -39,7 +39,7 @@ def same_words(name: str, concept: str, lexicon: Lexicon) -> WordMatch:
     exact = _plain(name) == _plain(concept)
     theirs = _canonical(concept, lexicon)
     if _Clause(frozenset(), frozenset()) in theirs:
-        return WordMatch(exact, True if exact else None)
+        return WordMatch(exact, None)
     return WordMatch(exact, exact or _canonical(name, lexicon) == theirs)
 
 

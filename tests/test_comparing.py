@@ -136,4 +136,7 @@ def test_an_untrained_dictionary_has_other_features_so_its_shares_are_compared_u
     paired = compare(
         ours, [each.model_copy(update={"condition": "mils"}) for each in theirs], measure="named"
     )
-    assert paired.estimate.value == told.estimate.value and paired.estimate != told.estimate
+    assert paired.estimate.value == pytest.approx(told.estimate.value)
+    assert (paired.estimate.low, paired.estimate.high) != (told.estimate.low, told.estimate.high)
+    names = [each for each in differences([*ours, *theirs], seed=0) if each.theirs == "untrained"]
+    assert {each.measure for each in names} == {"accuracy", "named"}, "means are not compared"

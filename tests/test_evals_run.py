@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from evals.cell import Cell
 from evals.results import RUN_FILE, Results
-from tests.command_line import here, namesae, plant, records
+from tests.command_line import here, namesae, plant, records, start
 
 SUITE = """
 schema = 1
@@ -99,6 +100,71 @@ def test_a_run_fills_only_what_is_missing(tmp_path: Path) -> None:
     assert again == kept | {"drawn": again["drawn"]}
 
 
+def test_conditions_run_one_by_one_end_in_one_report(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ("evals", "run", "suite.toml", "--out", str(out), "--quiet", "--conditions")
+    assert here(*command, "shuffled") == 2
+    assert not (out / "cells").exists(), "without the agent's names there is nothing to shuffle"
+    assert here(*command, "random") == 0
+    assert here(*command, "agent,shuffled") == 0
+    found = cells(out)
+    assert {name for name, _ in found} == {"random", "agent", "shuffled"}
+    assert found["shuffled", 0].answer.name not in (None, "striped")
+    capfd.readouterr()
+    assert here("evals", "report", str(out)) == 0
+    assert "true: 6 of 6 features are not there yet" in capfd.readouterr().out
+    assert here(*command, "agents") == 2 and here(*command, ",") == 2
+    assert cells(out) == found
+
+
+def test_other_options_of_a_condition_are_another_suite(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ("evals", "run", "suite.toml", "--out", str(out), "--quiet", "--conditions")
+    assert here(*command, "mils") == 0
+    changed = SUITE + "\n[options.line-auc]\nseed_classes = ['fish', 'tree']\n"
+    (tmp_path / "suite.toml").write_text(changed)
+    assert here(*command, "random") == 2
+    assert "another suite" in capfd.readouterr().err
+    more = SUITE.replace('"cosine"]', '"cosine", "invert"]')
+    (tmp_path / "suite.toml").write_text(more)
+    assert here(*command, "random") == 0
+    assert {name for name, _ in cells(out)} == {"mils", "random"}
+
+
+def test_a_signal_stops_after_a_step_and_no_cell_is_lost_or_counted_as_failed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("evals", "run", "suite.toml", "--out", str(out), "--json", "--conditions", "agent")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["type"] == "cell":
+            process.terminate()
+            break
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    stopped = cells(out)
+    assert 1 <= len(stopped) < 6 and not any(cell.answer.failed for cell in stopped.values())
+    told = namesae("evals", "run", "suite.toml", "--out", str(out), "--conditions", "agent")
+    assert told.returncode == 0, told.stderr
+    whole = cells(out)
+    assert len(whole) == 6 and all(whole[key] == cell for key, cell in stopped.items())
+
+
+def test_images_are_counted_though_an_answer_comes_from_the_store(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        told = namesae("evals", "run", "suite.toml", "--out", str(tmp_path / folder), "--conditions", "agent")
+        assert told.returncode == 0, told.stderr
+    first, second = cells(tmp_path / "first"), cells(tmp_path / "second")
+    assert {key: set(cell.asked) for key, cell in first.items()} == {
+        key: set(cell.asked) for key, cell in second.items()
+    }
+    assert sum(len(cell.asked) for cell in second.values()) > 60
+    assert sum(cell.drawn for cell in second.values()) == 0 < sum(cell.drawn for cell in first.values())
+
+
 def test_a_report_over_half_a_run_says_what_is_missing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +240,7 @@ def test_results_of_something_else_are_never_overwritten(
     assert "another version" in capfd.readouterr().err
     (out / RUN_FILE).write_bytes(kept[out / RUN_FILE])
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == kept
+    assert here("evals", "run", "suite.toml", "--out", str(tmp_path / "suite.toml")) == 2
     full = tmp_path / "full"
     full.mkdir()
     (full / "thesis.tex").write_text("years of work")

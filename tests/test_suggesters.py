@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.lexical import LexicalProposer
 from agent.lexicon import english, lexicon_for
 from agent.llm import Chat, Endpoint
 from agent.prices import Price
@@ -20,17 +21,37 @@ from evals.conditions.line import Line
 from evals.conditions.mils import Mils
 from evals.lexical_suggester import LexicalSuggester
 from evals.llm_suggester import LlmSuggester
-from evals.suggester import Goal, Reward, Scored, Suggestion, Wish, folded, share, suggester_for
+from evals.suggester import (
+    Goal,
+    LimitedSuggester,
+    Reward,
+    Scored,
+    Suggestion,
+    Wish,
+    folded,
+    share,
+    suggester_for,
+)
 from tests.eval_world import FakeSubject, case_of, words_of_the_world
 from tests.fake_openai_server import FakeOpenAI, Fault, status
 from tests.naming_world import world
+from tests.scripted_suggester import CALL, Scripted, many_texts
 from tools.cards import load_spec, unknown_words
-from tools.errors import DependencyError
+from tools.errors import DependencyError, UsageError
 from tools.protocols import GeneratorCard
 
 SD = Path(__file__).parent.parent / "sandbox" / "models" / "sd"
 OPEN = GeneratorCard(generator="open", draws="Anything.")
 STRIPED, FISH = 0, 1
+
+
+class Unpriced(LexicalProposer):
+    """A proposer of which nobody knows what it costs."""
+
+    priced = False
+
+    def __init__(self) -> None:
+        super().__init__(words_of_the_world())
 
 
 def wish(*history: tuple[str, float], **changes: Any) -> Wish:
@@ -252,7 +273,25 @@ def test_the_suggester_is_the_llm_where_there_is_one() -> None:
     _, endpoint = saying("")
     chat = Chat(endpoint, api_key="key")
     assert isinstance(suggester_for(case_of(FakeSubject(), FISH)), LexicalSuggester)
-    assert isinstance(suggester_for(case_of(FakeSubject(chat=chat), FISH)), LlmSuggester)
+    assert isinstance(suggester_for(case_of(FakeSubject(chat=chat), FISH)), LimitedSuggester)
+
+
+def test_nothing_is_asked_beyond_the_limit_in_dollars() -> None:
+    scripted = Scripted(many_texts())
+    limited = LimitedSuggester(scripted, usd=2.5 * (CALL.usd or 0.0))
+    answers = [limited.suggest(wish(wanted=1)) for _ in range(5)]
+    assert [len(each.texts) for each in answers] == [1, 1, 1, 0, 0] and len(scripted.wishes) == 3
+    assert answers[-1].fault == "the limit of $0.0025 is reached" and answers[-1].usage.calls == 0
+    free = LimitedSuggester(Scripted(many_texts()), usd=None)
+    assert all(free.suggest(wish(wanted=1)).texts for _ in range(5))
+
+
+def test_a_limit_in_dollars_cannot_be_kept_where_the_price_is_unknown() -> None:
+    _, endpoint = saying("")
+    subject = FakeSubject(chat=Chat(endpoint, api_key="key"), proposer=Unpriced())
+    with pytest.raises(UsageError, match="--yes"):
+        suggester_for(case_of(subject, FISH, usd=0.1))
+    assert isinstance(suggester_for(case_of(subject, FISH, usd=None)), LimitedSuggester)
 
 
 def thinking(body: dict[str, Any]) -> dict[str, Any]:

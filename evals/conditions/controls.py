@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
+from pydantic import Field
 
 from evals.answer import Answer
 from evals.per_owner import PerOwner
@@ -21,7 +22,13 @@ AGENT = "agent"
 
 
 class RandomName(PlainCondition):
-    """A name of the list, drawn by the suite's seed and the feature."""
+    """A name drawn by the suite's seed and the feature, from some that were drawn from the whole list.
+
+    Some, so that the same name is judged on several features and drawn once.
+    """
+
+    pool: int = Field(default=100, ge=1)
+    """How many; the same for all features of an evaluation."""
 
     @property
     def title(self) -> str:
@@ -30,8 +37,9 @@ class RandomName(PlainCondition):
 
     def answer(self, case: Case) -> Answer:
         """Any name."""
-        chance = random.Random(f"random name/{case.seed}/{case.feature}")
-        return Answer(name=chance.choice(names_of(case.subject.lexicon)))
+        names = names_of(case.subject.lexicon)
+        pool = random.Random(f"random names/{case.seed}").sample(names, min(self.pool, len(names)))
+        return Answer(name=random.Random(f"random name/{case.seed}/{case.feature}").choice(pool))
 
 
 class Shuffled(PlainCondition):
