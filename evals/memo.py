@@ -5,7 +5,8 @@ The ledger already sees to it that nothing is drawn or scored twice; this saves 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
 from tools.bank import SEALED_FROM
 from tools.protocols import DrawImages, DrawnImage, DrawRequest, GeneratorCard, ScoreImages, SparseCode
@@ -14,52 +15,50 @@ MOST = 200_000
 """Outcomes remembered; an image's code is some 300 bytes."""
 
 
+Key = TypeVar("Key", bound=Hashable)
+Found = TypeVar("Found")
+
+
+class Memo(Generic[Key, Found]):
+    """What was asked before, with its answer; only the rest is asked."""
+
+    def __init__(self, ask: Callable[[Sequence[Key]], list[Found]]) -> None:
+        self._ask = ask
+        self._known: dict[Key, Found] = {}
+
+    def __call__(self, wanted: Sequence[Key]) -> list[Found]:
+        """One answer per key, in order."""
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._known]
+        found = dict(zip(missing, self._ask(missing), strict=True)) if missing else {}
+        if len(self._known) < MOST:
+            self._known |= found
+        return [found[key] if key in found else self._known[key] for key in wanted]
+
+
 class RememberedDraw:
     """A DrawImages that looks up what it was asked before."""
 
     def __init__(self, draw: DrawImages) -> None:
-        self._draw = draw
-        self._known: dict[DrawRequest, DrawnImage] = {}
-
-    @property
-    def card(self) -> GeneratorCard:
-        return self._draw.card
-
-    @property
-    def fingerprint(self) -> str:
-        return self._draw.fingerprint
+        self.card: GeneratorCard = draw.card
+        self.fingerprint: str = draw.fingerprint
+        self._memo: Memo[DrawRequest, DrawnImage] = Memo(draw)
 
     def __call__(self, requests: Sequence[DrawRequest]) -> list[DrawnImage]:
         """One DrawnImage per request, in order."""
-        missing = [request for request in dict.fromkeys(requests) if request not in self._known]
-        found = dict(zip(missing, self._draw(missing), strict=True)) if missing else {}
-        if len(self._known) < MOST:
-            self._known |= found
-        return [found[request] if request in found else self._known[request] for request in requests]
+        return self._memo(requests)
 
 
 class RememberedScore:
     """A ScoreImages that looks up what it was asked before."""
 
     def __init__(self, score: ScoreImages) -> None:
-        self._score = score
-        self._known: dict[str, SparseCode] = {}
-
-    @property
-    def dictionary(self) -> str:
-        return self._score.dictionary
-
-    @property
-    def fingerprint(self) -> str:
-        return self._score.fingerprint
+        self.dictionary: str = score.dictionary
+        self.fingerprint: str = score.fingerprint
+        self._memo: Memo[str, SparseCode] = Memo(score)
 
     def __call__(self, images: Sequence[str]) -> list[SparseCode]:
         """One SparseCode per image id, in order."""
-        missing = [image for image in dict.fromkeys(images) if image not in self._known]
-        found = dict(zip(missing, self._score(missing), strict=True)) if missing else {}
-        if len(self._known) < MOST:
-            self._known |= found
-        return [found[image] if image in found else self._known[image] for image in images]
+        return self._memo(images)
 
 
 class Meter:
@@ -67,15 +66,9 @@ class Meter:
 
     def __init__(self, draw: DrawImages) -> None:
         self._draw = draw
+        self.card: GeneratorCard = draw.card
+        self.fingerprint: str = draw.fingerprint
         self.asked: dict[DrawRequest, str | None] = {}
-
-    @property
-    def card(self) -> GeneratorCard:
-        return self._draw.card
-
-    @property
-    def fingerprint(self) -> str:
-        return self._draw.fingerprint
 
     def __call__(self, requests: Sequence[DrawRequest]) -> list[DrawnImage]:
         """One DrawnImage per request, in order."""

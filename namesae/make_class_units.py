@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from namesae.faults import fault_of
 from namesae.make_dictionary import CLIP, GENERATOR
-from namesae.reporters import tell
+from namesae.programs import run_program
 from namesae.settings import Settings, load_settings
 from sae.card import BackboneSpec, ProbeSet
 from tools.errors import UsageError
@@ -38,16 +37,12 @@ class Wanted(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the dictionary a command line asks for; the exit code, after one sentence for an error."""
     wanted = _parse(arguments)
-    try:
+
+    def make() -> str:
         folder = make_class_units(wanted, load_settings())
-    except Exception as error:
-        fault = fault_of(error)
-        if not fault.expected:
-            raise
-        tell(f"Error: {fault.sentence}", sys.stderr)
-        return fault.exit_code
-    tell(f"{folder}\nevaluate names of it: select = '{wanted.name}#kind=class' in a suite", sys.stdout)
-    return 0
+        return f"{folder}\nevaluate names of it: select = '{wanted.name}#kind=class' in a suite"
+
+    return run_program(make)
 
 
 def make_class_units(wanted: Wanted, settings: Settings) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from namesae.faults import fault_of
+from namesae.programs import run_program
 from namesae.reporters import tell
 from namesae.settings import Settings, load_settings
 from sae.card import BackboneSpec, Origin, ProbeSet
@@ -46,17 +46,14 @@ class Recipe(Frozen):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the dictionary a command line asks for; the exit code, after one sentence for an error."""
-    try:
-        recipe = _parse(arguments)
-        folder = make_dictionary(recipe, load_settings())
-    except Exception as error:
-        fault = fault_of(error)
-        if not fault.expected:
-            raise
-        tell(f"Error: {fault.sentence}", sys.stderr)
-        return fault.exit_code
-    tell(f"{folder}\nname its features: namesae name {recipe.name}#0-9", sys.stdout)
-    return 0
+    recipe = _parse(arguments)
+
+    def make() -> str:
+        return (
+            f"{make_dictionary(recipe, load_settings())}\nname its features: namesae name {recipe.name}#0-9"
+        )
+
+    return run_program(make)
 
 
 def make_dictionary(recipe: Recipe, settings: Settings) -> Path:
