@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Most pictures of an image folder that are searched for exemplars."""
     control_images: Path | None = None
     """Image folder the control set is taken from, instead of the dictionary's own."""
+    captioner: str | None = None
+    """Image-to-text model that captions exemplars in evaluations; None is the dictionary's own, if any."""
     control_count: int = Field(default=1000, ge=1000)
     fakes: bool = False
     """Offers the dictionary ``fake``: planted features, no weights; for tests."""

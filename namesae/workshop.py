@@ -34,7 +34,9 @@ class WiredSubject:
     @cached_property
     def fingerprint(self) -> str:
         """Of all models, and of the control set that only judges see."""
-        return digest(models=self._bench.models.fingerprint, judge=self.judge_control.fingerprint)
+        chosen = self._workshop.settings.captioner
+        extra = {} if chosen is None else {"captioner": chosen}
+        return digest(models=self._bench.models.fingerprint, judge=self.judge_control.fingerprint, **extra)
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -91,6 +93,12 @@ class WiredSubject:
 
     @cached_property
     def captioner(self) -> Captioner | None:
+        chosen = self._workshop.settings.captioner
+        if chosen is not None:
+            from tools.captioning import HubCaptioner
+
+            source, _, revision = chosen.partition("@")
+            return HubCaptioner(source, self._bench.shelf.get, revision=revision or None)
         if not self._of_the_sandbox:
             return None
         from sandbox.captioner import ReaderCaptioner
