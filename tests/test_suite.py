@@ -218,9 +218,10 @@ def test_the_shipped_suites_are_whole() -> None:
     assert set(quick.conditions) == set(KNOWN) - {"mils-short"}
     for suite in (quick, full):
         assert suite.description and suite.proposer == "lexical"
-    assert set(full.conditions) == set(KNOWN)
-    assert set(quick.conditions) == set(KNOWN) - {"mils-short"}
-    assert quick.options["mils"] == {"steps": 5, "proposals": 20} and not full.options
+    assert quick.options == {"mils": {"steps": 5, "proposals": 20}} and set(full.options) == {
+        "agent",
+        "untrained",
+    }
     assert sum(group.sample or 0 for group in quick.features) == 12
     assert [group.group for group in full.groups_of("untrained")] == ["any"]
     kinds = [group.select for group in full.features if group.group.startswith("planted-")]

@@ -21,6 +21,8 @@ class Agent(PlainCondition):
 
     images: int | None = None
     """Search budget; None is the suite's."""
+    sealed: int | None = None
+    """Images of its own judge, on which its verdict rests; None is as many as the suite's judge has."""
 
     @property
     def title(self) -> str:
@@ -42,7 +44,7 @@ class Agent(PlainCondition):
         proposer = case.subject.proposer
         # An answer found with a bank and with another floor is another answer.
         models = digest(models=case.subject.fingerprint, bank="empty", floor="fixed", race="kept")
-        limits = Limits.of(self.images or case.images, usd=case.usd, sealed=case.sealed)
+        limits = Limits.of(self.images or case.images, usd=case.usd, sealed=self.sealed or case.sealed)
         return Request(
             feature=case.feature,
             models=models,

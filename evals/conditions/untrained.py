@@ -12,6 +12,10 @@ from sae.feature import Feature
 class Untrained(PlainCondition):
     """The agent, naming the feature of the same index of the untrained twin."""
 
+    images: int | None = None
+    sealed: int | None = None
+    """The agent's options."""
+
     @property
     def title(self) -> str:
         """What reports call it."""
@@ -36,4 +40,4 @@ class Untrained(PlainCondition):
         """Who names."""
         from evals.conditions.agent import Agent
 
-        return Agent()
+        return Agent(images=self.images, sealed=self.sealed)
