@@ -18,7 +18,7 @@ def summary(board: Scoreboard, shown: Sequence[Contender]) -> str:
     first = ours or best
     if first is None:
         return "No condition has an answer yet."
-    sentence = f"{_titled(first)} {_achieved(first)}"
+    sentence = f"{first.title if first is ours else _titled(first)} {_achieved(first)}"
     if ours is None or best is None:
         return sentence + "."
     return f"{sentence}; the best rival, {best.title}, {_achieved(best)}{_difference(board, best)}."
