@@ -223,6 +223,6 @@ def test_the_shipped_suites_are_whole() -> None:
         "untrained",
     }
     assert sum(group.sample or 0 for group in quick.features) == 12
-    assert [group.group for group in full.groups_of("untrained")] == ["any"]
+    assert [group.group for group in full.groups_of("untrained")] == ["truth", "any"]
     kinds = [group.select for group in full.features if group.group.startswith("planted-")]
     assert len(kinds) == 9 and all(select and select.startswith("planted#kind=") for select in kinds)
