@@ -63,8 +63,8 @@ def leaders(board: Scoreboard, *, most: int) -> list[str]:
     told = board.totals
     return [
         *lines,
-        f"{told.cells} cells of {told.features} features; {told.charged} images charged, "
-        f"{told.distinct} distinct, {told.drawn} drawn.",
+        f"{told.cells:,} cells of {told.features} features; {told.charged:,} search images charged, "
+        f"{told.distinct:,} distinct; {told.judged:,} judged.",
     ]
 
 

@@ -65,7 +65,7 @@ def facts(board: Scoreboard) -> tuple[tuple[str, str], ...]:
         ("Control images", str(board.control)),
         ("Proposer", board.proposer),
         ("Seed", str(board.seed)),
-        ("Images", f"{totals.charged} charged, {totals.distinct} distinct, {totals.drawn} drawn"),
+        ("Images", f"{totals.charged:,} charged, {totals.distinct:,} distinct; {totals.judged:,} judged"),
         ("Time", f"{number(totals.seconds, 0)} s"),
     )
 

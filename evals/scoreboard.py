@@ -151,8 +151,13 @@ class Totals(Frozen):
     expected: int
     features: int
     charged: int
+    """Images, to all searches."""
     distinct: int
+    """Different ones of them."""
+    judged: int = 0
+    """Different images that names were judged on."""
     drawn: int
+    """Images that had not been drawn before the cells were filled, for searches and judges."""
     seconds: float
 
 

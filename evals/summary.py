@@ -192,6 +192,7 @@ def _totals(cells: Sequence[Cell], *, expected: int) -> Totals:
         features=len({cell.feature for cell in cells}),
         charged=sum(cell.answer.images for cell in cells),
         distinct=len({image for cell in cells for image in cell.asked}),
+        judged=len({image for cell in cells if cell.judged is not None for image in cell.judged.images}),
         drawn=sum(cell.drawn for cell in cells),
         seconds=sum(cell.answer.cost.seconds for cell in cells),
     )
