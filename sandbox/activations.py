@@ -14,13 +14,17 @@ import numpy.typing as npt
 import torch
 
 from sae.activations import FeatureReader, open_reader
+from sae.backbone import LOGITS, POOLED
 from sae.card import read_card
+from sae.dictionary import SparseDictionary, load_dictionary
 from sae.fingerprint import fingerprint
 from sae.fit import Fit, measure_fit
+from sandbox.embeddings import CHUNK, cache_folder, embedded
 from sandbox.heldout import HeldOut, held_out
 
 Floats = npt.NDArray[np.float32]
-CHUNK = 250
+VECTORS = (POOLED, LOGITS)
+"""Hook points that hold one vector an image."""
 FIT_SCENES = 4_000
 """Scenes whose tokens are reconstructed to measure the fit of a dictionary on patch tokens."""
 
@@ -40,18 +44,16 @@ def measure(folder: Path) -> Measured:
     card = read_card(folder)
     backbone = card.backbone.located(folder)
     key = f"{card.weights[:16]}-{fingerprint(backbone.source, backbone.revision)[:16]}"
-    path = _cache() / f"heldout-{card.name}-{key}.npz"
+    path = cache_folder() / f"heldout-{card.name}-{key}.npz"
     if path.exists():
         with np.load(path) as kept:
             return Measured(_dense(kept), Fit(*(float(value) for value in kept["fit"])))
-    measured = _measure(open_reader(folder, batch_size=CHUNK), held_out())
+    if card.pooling == "none" and card.hook_point in VECTORS:
+        measured = _read_off(embedded(backbone, card.hook_point), load_dictionary(folder))
+    else:
+        measured = _measure(open_reader(folder, batch_size=CHUNK), held_out())
     _keep(path, measured)
     return measured
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "namesae"
 
 
 def _keep(path: Path, measured: Measured) -> None:
@@ -76,6 +78,15 @@ def _dense(kept: np.lib.npyio.NpzFile) -> Floats:
 
 
 @torch.no_grad()
+def _read_off(inputs: Floats, dictionary: SparseDictionary) -> Measured:
+    """A dictionary on what a hook point holds of all scenes."""
+    x = torch.from_numpy(inputs)
+    found = np.concatenate([dictionary.encode(part).numpy() for part in torch.split(x, CHUNK)])
+    fit = measure_fit(dictionary, x)
+    return Measured(found, fit._replace(silent=float((found.max(0) <= 0).mean())))
+
+
+@torch.no_grad()
 def _measure(reader: FeatureReader, scenes: HeldOut) -> Measured:
     n = len(scenes.scenes)
     found = np.empty((n, reader.dictionary.n_features), np.float32)
@@ -85,7 +96,7 @@ def _measure(reader: FeatureReader, scenes: HeldOut) -> Measured:
             [scenes.picture(row) for row in range(start, min(n, start + CHUNK))]
         )
         found[start : start + len(pixels)] = reader.encode(pixels).numpy()
-        if reader.pooling == "none" or start < FIT_SCENES:
+        if start < FIT_SCENES:
             tokens.append(_inputs(reader, pixels))
     fit = measure_fit(reader.dictionary, torch.cat(tokens))
     return Measured(found, fit._replace(silent=float((found.max(0) <= 0).mean())))

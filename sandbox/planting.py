@@ -18,10 +18,11 @@ from sae.dictionary import SparseDictionary
 from sae.metrics import auroc
 from sae.training import normalisation
 from sandbox.activations import measure
+from sandbox.embeddings import embedded
 from sandbox.heldout import held_out
 from sandbox.planted_choice import Choice, Chosen, Embedded, choose
 from sandbox.sets import SIZES
-from sandbox.training.pictures import batch, to_pixels
+from sandbox.training.pictures import batch
 from sandbox.truth import Floats, TruthRow, name_f1, save_truth
 from sandbox.world.concepts import Bools, truth
 from sandbox.world.vocabulary import OBJECTS
@@ -64,7 +65,7 @@ def plant(folder: Path, *, seed: int = 0) -> DictionaryCard:
     held-out scenes. UsageError when a seed gives too few features of some kind.
     """
     backbone = load_backbone(CLIP)
-    return plant_on(_training_scenes(backbone, seed), _held_out_scenes(backbone), folder=folder, seed=seed)
+    return plant_on(_training_scenes(backbone, seed), _held_out_scenes(), folder=folder, seed=seed)
 
 
 def plant_on(train: Embedded, held: Embedded, *, folder: Path, seed: int) -> DictionaryCard:
@@ -118,13 +119,8 @@ def _training_scenes(backbone: VisionBackbone, seed: int) -> Embedded:
     return Embedded(np.concatenate(seen), np.concatenate(labels))
 
 
-def _held_out_scenes(backbone: VisionBackbone) -> Embedded:
-    scenes = held_out()
-    seen = [
-        _embedded(backbone, to_pixels([scenes.picture(row) for row in range(start, start + CHUNK)]))
-        for start in range(0, len(scenes.scenes), CHUNK)
-    ]
-    return Embedded(np.concatenate(seen), scenes.labels)
+def _held_out_scenes() -> Embedded:
+    return Embedded(embedded(CLIP, POOLED), held_out().labels)
 
 
 def _embedded(backbone: VisionBackbone, pixels: torch.Tensor) -> Floats:
