@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from evals.cell import Cell
 from evals.contenders import contenders
@@ -11,21 +12,51 @@ from evals.results import RunRecord
 from evals.scoreboard import SanityRow, Scoreboard
 from evals.summary import Description, summarise
 
+
+class Note(NamedTuple):
+    """What a reader must know, where one of some conditions was run; of any where none is named."""
+
+    text: str
+    conditions: tuple[str, ...] = ()
+
+
+LINE, MILS = ("line-auc", "line-mad", "line-mean"), ("mils", "mils-short")
 NOTES = (
-    "Every condition is charged for each image its search asks for, races included; images are drawn once "
-    "and shared. namesae's verdict takes further images of its own, told as 'own judge'.",
-    "Names are judged on sealed images: seeds that nothing else has, not even namesae's own judge, a "
-    "template that no search uses, and control images that no condition sees.",
-    "Means are of the names a condition gives: what it abstains from, or cannot be drawn or read, has none.",
-    "Without an LLM, LINE and MILS propose with the engine of the lexical proposer, from the history that "
-    "the loop shows it and nothing else.",
-    "LINE and MILS draw with the generator's own search template, without the camera angles and lighting of "
-    "the original, and a step that fails costs a step, not the run.",
-    "MILS starts from the ten seed classes that LINE gets, where the original starts from one bare prompt.",
-    "LINE, MILS, CLIP-Dissect, cosine and the constant name choose among words and pairs of words; an OR or "
-    "NOT only namesae, INVERT and the truth can say.",
-    "namesae also sees tags of the exemplars and the words nearest the decoder, LINE and MILS the seed "
-    "classes; INVERT reads labels of the probe set.",
+    Note(
+        "Every condition is charged for each image its search asks for, races included; images are drawn once "
+        "and shared. namesae's verdict takes further images of its own, told as 'own judge'."
+    ),
+    Note(
+        "Names are judged on sealed images: seeds that nothing else has, not even namesae's own judge, a "
+        "template that no search uses, and control images that no condition sees."
+    ),
+    Note(
+        "Means are of the names a condition gives: what it abstains from, or cannot be drawn or read, has none."
+    ),
+    Note(
+        "Without an LLM, LINE and MILS propose with the engine of the lexical proposer, from the history that "
+        "the loop shows it and nothing else.",
+        (*LINE, *MILS),
+    ),
+    Note(
+        "LINE and MILS draw with the generator's own search template, without the camera angles and lighting of "
+        "the original, and a step that fails costs a step, not the run.",
+        (*LINE, *MILS),
+    ),
+    Note(
+        "MILS starts from the ten seed classes that LINE gets, where the original starts from one bare prompt.",
+        MILS,
+    ),
+    Note(
+        "LINE, MILS, CLIP-Dissect, cosine and the constant name choose among words and pairs of words; an OR or "
+        "NOT only namesae, INVERT and the truth can say.",
+        (*LINE, *MILS, "clip-dissect", "cosine", "constant"),
+    ),
+    Note(
+        "namesae also sees tags of the exemplars and the words nearest the decoder, LINE and MILS the seed "
+        "classes; INVERT reads labels of the probe set.",
+        (*LINE, *MILS, "invert"),
+    ),
 )
 """What deviates from the methods as published."""
 
@@ -47,7 +78,7 @@ def board_of(cells: Sequence[Cell], record: RunRecord, *, sanity: Sequence[Sanit
             sanity=tuple(sanity),
             quoted=suite.quoted,
             missing=record.missing,
-            notes=NOTES,
+            notes=_notes(record),
         ),
         right=_right,
     )
@@ -70,3 +101,8 @@ def leaders(board: Scoreboard, *, most: int) -> list[str]:
 
 def _right(cell: Cell, name: str) -> bool | None:
     return next((each.right for each in cell.interim if each.name == name), None)
+
+
+def _notes(record: RunRecord) -> tuple[str, ...]:
+    listed = {each.condition for each in record.conditions}
+    return tuple(note.text for note in NOTES if not note.conditions or listed.intersection(note.conditions))

@@ -27,6 +27,9 @@ FILE = "file:"
 TAKEN = ("all", "outside the seeds", "inside the seeds")
 """What reports call groups of their own, 'kind: ...' beside them."""
 
+NAMING = ("conditions", "options", "only")
+"""Keys whose values name conditions, in a list or as keys."""
+
 _TOML, _YAML = (".toml",), (".yaml", ".yml")
 _Count = Annotated[int, Field(strict=True, ge=1)]
 _Text = Annotated[str, Field(min_length=1)]
@@ -159,9 +162,20 @@ def _parse(path: Path, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         told = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{where} is not {'TOML' if is_toml else 'YAML'} ({told}); correct it.") from error
-    if not isinstance(read, dict):
+    if isinstance(read, dict):
+        read = {key: _spelt(value) if key in NAMING else value for key, value in read.items()}
+    else:
         raise UsageError(f"{where} is not a table of keys; begin it with schema, name and conditions.")
     return read
+
+
+def _spelt(value: Any) -> Any:
+    """Names of conditions as they were written: YAML reads a bare ``true`` as a truth value."""
+    if isinstance(value, list):
+        return ["true" if each is True else each for each in value]
+    if isinstance(value, dict):
+        return {"true" if key is True else key: each for key, each in value.items()}
+    return value
 
 
 def _refuse_other_schema(where: str, raw: Mapping[str, Any]) -> None:

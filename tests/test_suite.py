@@ -211,6 +211,13 @@ def test_any_text_is_a_suite_or_one_sentence(
         read_suite(str(path), KNOWN)
 
 
+def test_the_condition_true_may_stand_bare_in_yaml(tmp_path: Path) -> None:
+    bare = "schema: 1\nname: mine\nimages: 7\nsealed: 5\nconditions: [agent, true]\n"
+    bare += "features: [{group: g, select: 'sandbox#0'}]\nonly: {true: {groups: [g]}}\n"
+    suite = read_suite(written(tmp_path, bare, name="mine.yaml"), KNOWN)
+    assert suite.conditions == ("agent", "true") and set(suite.only) == {"true"}
+
+
 def test_the_shipped_suites_are_whole() -> None:
     assert built_in_suites() == ("sandbox-full", "sandbox-quick")
     quick, full = (read_suite(name, KNOWN) for name in ("sandbox-quick", "sandbox-full"))
