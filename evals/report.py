@@ -23,38 +23,40 @@ class Note(NamedTuple):
 LINE, MILS = ("line-auc", "line-mad", "line-mean"), ("mils", "mils-short")
 NOTES = (
     Note(
-        "Every condition is charged for each image its search asks for, races included; images are drawn once "
-        "and shared. namesae's verdict takes further images of its own, told as 'own judge'."
+        "Every condition is charged for each image its search asks for, races included; images are drawn "
+        "once and shared. namesae's verdict takes further images of its own, told as 'own judge'."
     ),
     Note(
         "Names are judged on sealed images: seeds that nothing else has, not even namesae's own judge, a "
         "template that no search uses, and control images that no condition sees."
     ),
     Note(
-        "Means are of the names a condition gives: what it abstains from, or cannot be drawn or read, has none."
+        "Means are of the names a condition gives: what it abstains from, or cannot be drawn or read, has "
+        "none."
     ),
     Note(
-        "Without an LLM, LINE and MILS propose with the engine of the lexical proposer, from the history that "
-        "the loop shows it and nothing else.",
+        "Without an LLM, LINE and MILS propose with the engine of the lexical proposer, from the history "
+        "that the loop shows it and nothing else.",
         (*LINE, *MILS),
     ),
     Note(
-        "LINE and MILS draw with the generator's own search template, without the camera angles and lighting of "
-        "the original, and a step that fails costs a step, not the run.",
+        "LINE and MILS draw with the generator's own search template, without the camera angles and "
+        "lighting of the original, and a step that fails costs a step, not the run.",
         (*LINE, *MILS),
     ),
     Note(
-        "MILS starts from the ten seed classes that LINE gets, where the original starts from one bare prompt.",
+        "MILS starts from the ten seed classes that LINE gets, where the original starts from one bare "
+        "prompt.",
         MILS,
     ),
     Note(
-        "LINE, MILS, CLIP-Dissect, cosine and the constant name choose among words and pairs of words; an OR or "
-        "NOT only namesae, INVERT and the truth can say.",
+        "LINE, MILS, CLIP-Dissect, cosine and the constant name choose among words and pairs of words; an "
+        "OR or NOT only namesae, INVERT and the truth can say.",
         (*LINE, *MILS, "clip-dissect", "cosine", "constant"),
     ),
     Note(
-        "namesae also sees tags of the exemplars and the words nearest the decoder, LINE and MILS the seed "
-        "classes; INVERT reads labels of the probe set.",
+        "namesae also sees tags of the exemplars and the words nearest the decoder, LINE and MILS the "
+        "seed classes; INVERT reads labels of the probe set.",
         (*LINE, *MILS, "invert"),
     ),
 )
