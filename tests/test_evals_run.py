@@ -12,6 +12,7 @@ import pytest
 from evals.cell import Cell
 from evals.results import RUN_FILE, Results
 from tests.command_line import here, namesae, plant, records, start
+from tests.fake_openai_server import FakeOpenAI, name, plan
 
 SUITE = """
 schema = 1
@@ -72,8 +73,8 @@ def test_a_suite_is_run_reported_and_exported(tmp_path: Path, capfd: pytest.Capt
     assert found["agent", 3].groups == ("words", "joined")
     assert found["line-auc", 0].answer.images <= 105 and found["mils", 0].answer.images <= 22
     assert all(len(cell.asked) <= cell.answer.images for cell in found.values())
-    for name in ("report.html", "report.md", "leaderboard.csv", "features.jsonl", "differences.csv"):
-        assert (out / name).stat().st_size > 100, name
+    for file in ("report.html", "report.md", "leaderboard.csv", "features.jsonl", "differences.csv"):
+        assert (out / file).stat().st_size > 100, file
     assert here("evals", "export", str(out), "--format", "datasets", "--to", str(tmp_path / "set")) == 0
     assert (tmp_path / "set" / "README.md").is_file()
     assert here("evals", "export", str(out), "--format", "inspect", "--to", str(tmp_path / "logs")) == 0
@@ -247,3 +248,38 @@ def test_results_of_something_else_are_never_overwritten(
     assert here("evals", "run", "suite.toml", "--out", str(full)) == 2
     assert [path.name for path in full.iterdir()] == ["thesis.tex"]
     assert here("evals", "report", str(full)) == 2
+
+
+def the_model(body: dict[str, Any]) -> dict[str, Any]:
+    """A model that draws two prompts and concludes; in the peers' loops it goes through a list of words."""
+    asked = str(body["messages"][-1]["content"])
+    wanted = (body.get("response_format") or {}).get("json_schema", {}).get("schema", {})
+    if "texts" in wanted.get("properties", {}):
+        return {"texts": ["striped", "a striped fish", "no such word"]}
+    if "concept" in wanted.get("properties", {}):
+        tried = [word for word in ("striped", "red", "fish") if f'"{word}"' not in asked]
+        return {"thinking": "", "concept": tried[0] if tried else "water"}
+    if "Nothing has been drawn yet" in asked and "Conclude now" not in asked:
+        return plan("draw", prompts=["a striped ball", "a red ball"])
+    return plan("conclude", names=[name("striped"), name("red")])
+
+
+def test_an_llm_proposes_for_every_loop_and_its_limit_in_dollars_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(SUITE.replace('"lexical"', '"openai"').replace("#0-3", "#0"))
+    server, out = FakeOpenAI(the_model), tmp_path / "out"
+    names = "agent,line-auc,mils,one-proposal"
+    command = ("evals", "run", "suite.toml", "--out", str(out), "--conditions", names, "--debug")
+    with server.serve() as url:
+        environ = {"OPENAI_API_KEY": "sk-canary", "OPENAI_BASE_URL": url, "OPENAI_MODEL": "unheard-of"}
+        refused = namesae(*command, **environ)
+        assert refused.returncode == 2 and "--yes" in refused.stderr, refused.stderr
+        told = namesae(*command, "--yes", **environ)
+        assert told.returncode == 0, told.stderr
+    found = cells(out)
+    assert [found[each, 0].answer.name for each in ("agent", "one-proposal")] == ["striped"] * 2
+    assert found["mils", 0].answer.name in ("striped", "a striped fish")
+    assert found["line-auc", 0].answer.cost.llm_calls == 11
+    assert found["mils", 0].answer.cost.llm_calls == 2
+    assert found["one-proposal", 0].answer.cost.llm_calls == 1
+    assert all(found[each, 0].answer.cost.usd is None for each in names.split(","))
+    assert "sk-canary" not in "".join(path.read_text() for path in out.rglob("*") if path.suffix != ".html")
