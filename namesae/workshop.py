@@ -47,10 +47,14 @@ class WiredSubject:
     def proposer(self) -> Proposer:
         return self._bench.proposer
 
-    @property
+    @cached_property
     def chat(self) -> Chat | None:
-        """The LLM behind the proposer, where it has one."""
-        return getattr(self.proposer, "chat", None)
+        """The LLM behind the proposer, where it has one; its replies are recorded."""
+        from agent.ledgered_chat import LedgeredChat
+        from tools.ledger import Ledger
+
+        chat = getattr(self.proposer, "chat", None)
+        return None if chat is None else LedgeredChat(chat, Ledger(self._workshop.state.client))
 
     @cached_property
     def desk(self) -> Desk:
