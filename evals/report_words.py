@@ -18,14 +18,16 @@ def summary(board: Scoreboard, shown: Sequence[Contender]) -> str:
     first = ours or best
     if first is None:
         return "No condition has an answer yet."
-    sentence = f"{first.title if first is ours else _titled(first)} {_achieved(first)}"
+    sentence = f"{_titled(first)} {_achieved(first)}"
     if ours is None or best is None:
         return sentence + "."
     return f"{sentence}; the best rival, {best.title}, {_achieved(best)}{_difference(board, best)}."
 
 
 def _titled(each: Contender) -> str:
-    return each.title[:1].upper() + each.title[1:]
+    # A name is written as it is written.
+    is_name = each.title.startswith("namesae")
+    return each.title if is_name else each.title[:1].upper() + each.title[1:]
 
 
 def _achieved(each: Contender) -> str:

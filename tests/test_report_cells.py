@@ -83,7 +83,7 @@ def test_every_way_an_answer_can_come_out_has_a_word(
     answer: Answer, concept: str, right: bool | None, expected: str
 ) -> None:
     one = cell(1, 0)
-    grade = one.grade.model_copy(update={"labels": right})
+    grade = one.grade.model_copy(update={"labels": right, "exact": None, "synonym": None})
     truth = Truth(concept=concept, kind="object")
     one = one.model_copy(update={"answer": answer, "grade": grade, "truth": truth, "judged": None})
     assert result_of(one) == expected
