@@ -21,16 +21,14 @@ class FixedFloor:
     def __init__(self, names: Sequence[str], draw: Callable[[str], tuple[str, ...]]) -> None:
         """``draw``: a name to its sealed images."""
         self._names, self._draw = tuple(names), draw
-        self._images: dict[str, tuple[str, ...]] = {}
 
     def add(self, name: str, images: Sequence[str]) -> None:
         """Nothing: the floor is fixed."""
 
     def others(self, name: str, *, top: int) -> dict[str, tuple[str, ...]]:
         """Up to ``top`` of the names that share no word with ``name``, and their sealed images."""
-        chosen = unrelated(name, self._names, top=top)
-        self._images |= {each: self._draw(each) for each in chosen if each not in self._images}
-        return {each: self._images[each] for each in chosen if self._images[each]}
+        drawn = {each: self._draw(each) for each in unrelated(name, self._names, top=top)}
+        return {each: images for each, images in drawn.items() if images}
 
 
 def floor_names(words: Sequence[str], *, seed: int, count: int = NAMES) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from evals.scoreboard import Scoreboard
 from evals.table import Line, Table, interval_text
 from evals.thumbnails import SIZE, Picture, thumbnails, wanted
 from sae.feature import Feature
+from tools.page_templates import page_templates
 
 TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("report.js", "report_details.js")
@@ -46,13 +47,7 @@ def render_html(
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATES)
     environment.filters["interval"] = interval_text
     environment.filters["bar"] = lambda entry: "" if entry.interval is None else bar(entry.interval)
     environment.filters["sign"] = _sign

@@ -26,6 +26,7 @@ from evals.sentence_similarity import HubSimilarity, JointSimilarity
 from evals.subject import Case, Subject, Truth, Workshop
 from evals.wordlist import names_of
 from sae.feature import Feature
+from sae.model_folder import source_and_revision
 from tools.errors import DependencyError, IntegrityError, UsageError
 
 SANITY_CASES = 100
@@ -82,19 +83,22 @@ class Evaluation:
             listener.begin(self.plan, done=sum(kept[job] is not None for job in self.plan.jobs_now))
             for job, cell in kept.items():
                 self._note(job, cell)
+            waiting: set[str] = set()
             for job in self.plan.jobs_now:
                 if stopped():
                     return False
                 if kept[job] is not None and not self._is_stale(job):
                     continue
                 if not self._is_ready(job):
-                    listener.say(f"{job.condition} waits for all cells of what it reads: run those first.")
+                    waiting.add(job.condition)
                     continue
                 cell = self._fill(job, listener=listener)
                 self._results.put(cell)
                 self._filled.add(job.condition)
                 self._note(job, cell)
                 listener.cell(cell)
+            for condition in sorted(waiting):
+                listener.say(f"{condition} waits for all cells of what it reads: run those first.")
             if not self._results.sanity():
                 self._results.put_sanity(sanity_rows(self._labelled_cases(), seed=self.plan.suite.seed))
         return True
@@ -112,8 +116,11 @@ class Evaluation:
     def _is_ready(self, job: Job) -> bool:
         """Whether every cell that the condition reads is there."""
         needs = self.plan.conditions[job.condition].needs
-        read = [each for each in self.plan.jobs if each.condition in needs]
-        return all(each.entry.feature in self._answers.get(each.condition, {}) for each in read)
+        return not needs or all(
+            each.entry.feature in self._answers.get(each.condition, {})
+            for each in self.plan.jobs
+            if each.condition in needs
+        )
 
     def _is_stale(self, job: Job) -> bool:
         """Whether a cell that the condition reads was filled anew."""
@@ -190,7 +197,7 @@ class Evaluation:
     def _similarity(self, subject: Subject, name: str, concept: str) -> float | None:
         chosen = self.plan.suite.sentence_model
         if chosen is not None:
-            self._sentences = self._sentences or HubSimilarity(chosen)
+            self._sentences = self._sentences or HubSimilarity(*source_and_revision(chosen))
             return self._sentences([name], [concept])[0]
         return None if subject.joint is None else JointSimilarity(subject.joint)([name], [concept])[0]
 

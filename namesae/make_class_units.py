@@ -16,6 +16,7 @@ from namesae.make_dictionary import CLIP, GENERATOR
 from namesae.programs import run_program
 from namesae.settings import Settings, load_settings
 from sae.card import BackboneSpec, ProbeSet
+from sae.model_folder import source_and_revision
 from tools.errors import UsageError
 from tools.image_folder import list_images
 
@@ -87,11 +88,9 @@ def class_names(classes: str) -> tuple[str, ...]:
 
 
 def _spec(kind: str, source: str) -> BackboneSpec:
-    folder = Path(source).expanduser()
-    name, _, revision = source.partition("@")
-    if folder.is_dir():
-        return BackboneSpec(kind=kind, source=str(folder.resolve()))
-    return BackboneSpec(kind=kind, source=name, revision=revision or None)
+    name, revision = source_and_revision(str(Path(source).expanduser()))
+    place = Path(name)
+    return BackboneSpec(kind=kind, source=str(place.resolve()) if place.is_dir() else name, revision=revision)
 
 
 def _parse(arguments: Sequence[str] | None) -> Wanted:

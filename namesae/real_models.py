@@ -18,6 +18,7 @@ from namesae.galleries import Gallery, Part, Pictures, Shelf, open_pictures
 from namesae.models import KeptExemplars, Models, Say, SearchesProbe
 from namesae.settings import Settings
 from sae.card import DictionaryCard
+from sae.model_folder import source_and_revision
 from tools.control import LEAST_CONTROL
 from tools.digest import digest
 from tools.drawing import load_generator
@@ -124,8 +125,7 @@ def generator_of(place: Workplace) -> Place:
         folder = (root / Path(source).expanduser()).resolve()
         if folder.is_dir():
             return Place(str(folder), kind=kind)
-    name, _, revision = source.partition("@")
-    return Place(name, revision or None, kind)
+    return Place(*source_and_revision(source), kind)
 
 
 def open_exemplars(

@@ -14,6 +14,7 @@ from PIL import Image
 from agent.records import Evidence
 from namesae.lines import percent
 from tools.errors import NamesaeError
+from tools.page_templates import page_templates
 from tools.protocols import StoresImages
 
 MOST_BYTES = 20_000
@@ -24,13 +25,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def page_environment() -> jinja2.Environment:
     """Templates that escape every text and refuse a name that is not there."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATES)
     environment.filters["percent"] = percent
     environment.filters["clock"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
     return environment

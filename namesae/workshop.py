@@ -19,6 +19,7 @@ from namesae.selection import choose_features, parse_selection
 from namesae.settings import Settings
 from namesae.wiring import State, Workbench, quiet
 from sae.feature import Feature
+from sae.model_folder import source_and_revision
 from tools.digest import digest
 from tools.protocols import Floats, KnowsControl
 
@@ -101,8 +102,8 @@ class WiredSubject:
         if chosen is not None:
             from tools.captioning import HubCaptioner
 
-            source, _, revision = chosen.partition("@")
-            return HubCaptioner(source, self._bench.shelf.get, revision=revision or None)
+            source, revision = source_and_revision(chosen)
+            return HubCaptioner(source, self._bench.shelf.get, revision=revision)
         if not self._of_the_sandbox:
             return None
         from sandbox.captioner import ReaderCaptioner

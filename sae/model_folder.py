@@ -29,6 +29,14 @@ def locate(source: str, revision: str | None, *, needs: Sequence[str], wants: Se
     return folder
 
 
+def source_and_revision(text: str) -> tuple[str, str | None]:
+    """A folder as it is, or a hub id and what follows its @, if anything does."""
+    if Path(text).is_dir():
+        return text, None
+    source, _, revision = text.partition("@")
+    return source, revision or None
+
+
 def cached_snapshot(source: str, revision: str | None) -> Path | None:
     """The snapshot of a hub id in the hub cache, named by its commit; None where there is none."""
     if not is_hub_id(source):

@@ -97,11 +97,6 @@ def _measure(reader: FeatureReader, scenes: HeldOut) -> Measured:
         )
         found[start : start + len(pixels)] = reader.encode(pixels).numpy()
         if start < FIT_SCENES:
-            tokens.append(_inputs(reader, pixels))
+            tokens.append(reader.inputs(pixels))
     fit = measure_fit(reader.dictionary, torch.cat(tokens))
     return Measured(found, fit._replace(silent=float((found.max(0) <= 0).mean())))
-
-
-def _inputs(reader: FeatureReader, pixels: torch.Tensor) -> torch.Tensor:
-    held = reader.backbone.activations(pixels, [reader.hook_point])[reader.hook_point]
-    return held if held.ndim == 2 else held[:, reader.backbone.n_prefix_tokens :].flatten(0, 1)

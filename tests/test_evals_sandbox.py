@@ -70,7 +70,7 @@ def test_the_controls_behave(cells: list[Cell]) -> None:
     assert 0.35 <= statistics.mean(aurocs) <= 0.65, aurocs
     assert not any(cell.grade.right for cell in random)
     true = [cell for cell in cells if cell.condition == "true" and cell.answer.name]
-    assert all(cell.grade.right for cell in true)
+    assert len(true) > 8 and all(cell.grade.right for cell in true)
 
 
 def test_no_condition_outdoes_the_true_names_by_chance_alone(cells: list[Cell]) -> None:
