@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from agent.records import Cost, ImageCount, Proposal
+from agent.usage import Usage as Usage
+from agent.usage import plus
 from sae.feature import Frozen
 
 Limit = Literal["images", "rounds", "seconds", "llm_calls", "tokens", "usd"]
@@ -46,28 +48,6 @@ class Limits(Frozen):
         return cls(images=images, race_images=images * 36 // 100, usd=usd, sealed=sealed)
 
 
-class Usage(Frozen):
-    """What asking the proposer used. Unknown is None, never 0; unknown plus anything stays unknown."""
-
-    calls: int = 0
-    prompt_tokens: int | None = 0
-    completion_tokens: int | None = 0
-    usd: float | None = 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            calls=self.calls + other.calls,
-            prompt_tokens=_both(self.prompt_tokens, other.prompt_tokens),
-            completion_tokens=_both(self.completion_tokens, other.completion_tokens),
-            usd=None if self.usd is None or other.usd is None else self.usd + other.usd,
-        )
-
-    @property
-    def tokens(self) -> int | None:
-        """Prompt and completion tokens together."""
-        return _both(self.prompt_tokens, self.completion_tokens)
-
-
 class Spent(Frozen):
     """What a run has used so far."""
 
@@ -86,6 +66,9 @@ class Spent(Frozen):
             completion_tokens=self.usage.completion_tokens,
             usd=self.usage.usd,
             seconds=round(self.seconds, 3),
+            cached_tokens=self.usage.cached_tokens,
+            reasoning_tokens=self.usage.reasoning_tokens,
+            by_node=self.usage.by_node,
         )
 
     def images(self, drawn: int) -> ImageCount:
@@ -176,5 +159,108 @@ class Budget(NamedTuple):
         return next((name for name, now, most in used if most is not None and (now or 0) >= most), None)
 
 
-def _both(first: int | None, second: int | None) -> int | None:
-    return None if first is None or second is None else first + second
+class BatchLimits(Frozen):
+    """What all runs of a batch may use together; None is no limit."""
+
+    images: int | None = Field(default=None, ge=0)
+    """Search and judge."""
+    llm_calls: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=None, ge=0.0)
+    seconds: float | None = Field(default=None, ge=0.0)
+    """Of all runs added up, whether they ran one after another or not."""
+
+
+class Share(Frozen):
+    """What one run, or several, took of a batch. Unknown is None; unknown plus anything stays unknown."""
+
+    images: int = 0
+    llm_calls: int = 0
+    tokens: int | None = 0
+    usd: float | None = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: Share) -> Share:
+        return Share(
+            images=self.images + other.images,
+            llm_calls=self.llm_calls + other.llm_calls,
+            tokens=plus(self.tokens, other.tokens),
+            usd=plus(self.usd, other.usd),
+            seconds=self.seconds + other.seconds,
+        )
+
+    @classmethod
+    def of(cls, cost: Cost, images: ImageCount) -> Share:
+        """What a finished run took."""
+        return cls(
+            images=images.charged,
+            llm_calls=cost.llm_calls,
+            tokens=plus(cost.prompt_tokens, cost.completion_tokens),
+            usd=cost.usd,
+            seconds=cost.seconds,
+        )
+
+    @classmethod
+    def most(cls, limits: Limits) -> Share:
+        """What a run may take at most; 0 of what it has no limit of."""
+        return cls(
+            images=limits.images + limits.sealed,
+            llm_calls=limits.llm_calls or 0,
+            tokens=limits.tokens or 0,
+            usd=limits.usd or 0.0,
+            seconds=limits.seconds or 0.0,
+        )
+
+    def known(self, otherwise: Share) -> Share:
+        """The same with what is unknown taken from ``otherwise``."""
+        return self.model_copy(
+            update={
+                "tokens": otherwise.tokens if self.tokens is None else self.tokens,
+                "usd": otherwise.usd if self.usd is None else self.usd,
+            }
+        )
+
+
+class Allowance(NamedTuple):
+    """The limits of a batch beside what its runs took: says what the next run may use, or what forbids it."""
+
+    limits: BatchLimits
+    spent: Share
+    """What finished runs took, and what those in progress may still take."""
+
+    def exhausted(self, limits: Limits, *, paid: bool) -> Limit | None:
+        """The first limit that forbids a run with these limits of its own; ``paid``: its proposer costs."""
+        images = self._left("images")
+        if images is not None and images < limits.sealed + LEAST_IMAGES:
+            return "images"
+        names: tuple[Limit, ...] = ("seconds", "llm_calls", "tokens", "usd") if paid else ("seconds",)
+        return next((name for name in names if (self._left(name) or 0) <= 0 and self._has(name)), None)
+
+    def next_run(self, limits: Limits) -> Limits:
+        """The limits of a run, lowered to what is left; only where ``exhausted`` forbids none."""
+        left = self._left("images")
+        images = limits.images if left is None else min(limits.images, int(left) - limits.sealed)
+        lowered: dict[str, int | float | None] = {
+            name: _least(getattr(limits, name), self._left(name))
+            for name in ("llm_calls", "tokens", "usd", "seconds")
+        }
+        race = limits.race_images * images // limits.images
+        return Limits.model_validate(
+            {**limits.model_dump(), **lowered, "images": images, "race_images": race}
+        )
+
+    def _has(self, name: Limit) -> bool:
+        return getattr(self.limits, name) is not None
+
+    def _left(self, name: Limit) -> int | float | None:
+        most = getattr(self.limits, name)
+        left = None if most is None else max(0, most - (getattr(self.spent, name) or 0))
+        return left if left is None or isinstance(left, int) else round(left, 9)
+
+
+LEAST_IMAGES = 8
+"""Search images below which a run is not worth its judge."""
+
+
+def _least(first: int | float | None, second: int | float | None) -> int | float | None:
+    return min((each for each in (first, second) if each is not None), default=None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agent.plans import MAX_CANDIDATES, MAX_NAME, Candidate
 from agent.records import Trial
-from agent.reward import rewards
+from agent.reward import Scale, rewards
 from tools.cards import unknown_words, words_of
 from tools.protocols import GeneratorCard
 
@@ -26,15 +26,18 @@ def raceable(candidates: Sequence[Candidate], card: GeneratorCard) -> tuple[Cand
         if drawable.issuperset(candidate.prompts) and key and key not in kept:
             fires = tuple(prompt for prompt in candidate.fires if prompt in drawable)
             rests = tuple(prompt for prompt in candidate.rests if prompt in drawable)
-            kept[key] = candidate.model_copy(update={"fires": fires, "rests": rests})
+            against = (
+                () if any(unknown_words(card, each) for each in candidate.against) else candidate.against
+            )
+            kept[key] = candidate.model_copy(update={"fires": fires, "rests": rests, "against": against})
     return tuple(kept.values())[:MAX_CANDIDATES]
 
 
-def measured(trials: Sequence[Trial], p99: float) -> tuple[Candidate, ...]:
+def measured(trials: Sequence[Trial], scale: Scale) -> tuple[Candidate, ...]:
     """The prompts that fired most as names, best first: what is known when the proposer cannot be asked."""
     images: dict[str, list[float]] = {}
     for trial in trials:
-        images.setdefault(trial.proposal.prompt, []).extend(rewards(trial.activations, p99))
+        images.setdefault(trial.proposal.prompt, []).extend(rewards(trial.activations, scale))
     means = {prompt: sum(earned) / len(earned) for prompt, earned in images.items() if earned}
     best = sorted(
         (prompt for prompt in means if means[prompt] >= WORTH_RACING), key=lambda prompt: -means[prompt]

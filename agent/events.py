@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
 
 from pydantic import Field
 
+from agent.ask_events import Answered, Questioned, ToolCalled
 from agent.budget import Refusal
+from agent.hypotheses import Hypothesis
 from agent.proposer import LlmCall
-from agent.records import Proposal, Rival, Trial, VerdictKind
+from agent.records import ForkPoint, Proposal, Rival, Ruling, Trial, VerdictKind
 from sae.feature import Frozen
 from tools import keys
 from tools.protocols import CosyScore, FeatureFacts
 
 if TYPE_CHECKING:
     import redis
+    from redis.client import Pipeline
 
 _PAGE = 500
 
@@ -54,6 +57,7 @@ class Planned(Frozen):
     granted: tuple[Proposal, ...] = ()
     refused: tuple[Refusal, ...] = ()
     names: tuple[str, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 class Asked(Frozen):
@@ -61,6 +65,15 @@ class Asked(Frozen):
 
     kind: Literal["asked"] = "asked"
     call: LlmCall
+
+
+class Streamed(Frozen):
+    """A piece of an LLM's reply, told while it comes; the whole of it is in the Asked that follows."""
+
+    kind: Literal["streamed"] = "streamed"
+    text: str
+    done: bool = False
+    """Whether the reply has ended."""
 
 
 class Scored(Frozen):
@@ -94,6 +107,23 @@ class Judged(Frozen):
     """Names whose sealed images gave the floor; none where parts of the control set did."""
 
 
+class Ruled(Frozen):
+    """A person ruled on the name under review."""
+
+    kind: Literal["reviewed"] = "reviewed"
+    name: str
+    ruling: Ruling
+
+
+class Forked(Frozen):
+    """The run began as a fork; what precedes it happened in the other run."""
+
+    kind: Literal["forked"] = "forked"
+    origin: ForkPoint
+    changes: tuple[str, ...] = ()
+    """What is other than in that run, a phrase each."""
+
+
 class Ended(Frozen):
     """The verdict."""
 
@@ -104,7 +134,21 @@ class Ended(Frozen):
 
 
 Happening = Annotated[
-    Started | Observed | Planned | Asked | Scored | Raced | Judged | Ended, Field(discriminator="kind")
+    Started
+    | Observed
+    | Planned
+    | Asked
+    | Streamed
+    | Scored
+    | Raced
+    | Judged
+    | Ended
+    | Ruled
+    | Forked
+    | Questioned
+    | ToolCalled
+    | Answered,
+    Field(discriminator="kind"),
 ]
 
 
@@ -141,10 +185,34 @@ class EventStream:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._pieces: dict[str, list[bytes]] = {}
+        """Entries that the reply they are pieces of will replace, by run."""
 
     def __call__(self, event: Event) -> None:
-        """Append an event to its run's stream."""
-        self._client.xadd(keys.events(event.run), {"event": event.model_dump_json()})
+        """Append an event to its run's stream; a whole reply takes the place of its pieces."""
+        entry = self._client.xadd(keys.events(event.run), {"event": event.model_dump_json()})
+        if event.what.kind == "streamed":
+            self._pieces.setdefault(event.run, []).append(cast("bytes", entry))
+        elif event.what.kind == "asked" and (pieces := self._pieces.pop(event.run, None)):
+            self._client.xdel(keys.events(event.run), *pieces)
+
+    def begin_fork(self, event: Event, *, until: float) -> None:
+        """Start the stream of a fork: the other run's events up to ``until`` (seconds), then ``event``.
+
+        Nothing where the stream has begun already.
+        """
+        assert event.what.kind == "forked"
+        origin, target = event.what.origin.run, keys.events(event.run)
+        told = [each for each in self.read(origin) if int(each.id.partition("-")[0]) <= until * 1000]
+        copies = [each.event.model_copy(update={"run": event.run}) for each in told]
+
+        def fill(pipe: Pipeline) -> None:
+            begun = pipe.exists(target)
+            pipe.multi()
+            for each in () if begun else (*copies, event):
+                pipe.xadd(target, {"event": each.model_dump_json()})
+
+        self._client.transaction(fill, target)
 
     def read(self, run: str, *, after: str = "-") -> Iterator[Entry]:
         """The events of a run that are there now, oldest first, from after the entry id ``after``."""

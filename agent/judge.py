@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.plans import Candidate
-from agent.seeds import seeds_of
+from agent.seeds import sealed_seeds
 from agent.shots import Wanted, activations, control_activations, draw_shots, score_shots
 from agent.state import Judgement, Shot
 from agent.toolbox import Toolbox
@@ -29,19 +29,37 @@ class Case(Frozen):
     images: int
     seed: int
     """The run's."""
+    retest: int = 0
+    """Which sealed images: 0 the run's first, else those of that retest."""
 
 
-def sealed_prompts(candidate: Candidate, *, images: int, seed: int) -> list[Wanted]:
+def sealed_prompts(candidate: Candidate, *, images: int, seed: int, retest: int = 0) -> list[Wanted]:
     """Exactly ``images`` requests: the name's alternatives in turn, each image with its own sealed seed."""
-    seeds = seeds_of(seed, "judge", start=0, count=images)
+    seeds = sealed_seeds(seed, count=images, retest=retest)
     return [Wanted(candidate.prompts[at % len(candidate.prompts)], each) for at, each in enumerate(seeds)]
 
 
+def contrast_prompts(candidate: Candidate, *, images: int, seed: int, retest: int = 0) -> list[Wanted]:
+    """``images`` requests of what a NOT excludes, with the sealed seeds that its own images have."""
+    seeds = sealed_seeds(seed, count=images if candidate.against else 0, retest=retest)
+    return [Wanted(candidate.against[at % len(candidate.against)], each) for at, each in enumerate(seeds)]
+
+
 def judge(toolbox: Toolbox, case: Case) -> Judgement:
-    """Draw the sealed images, score them, and compare with the control set and with other names."""
+    """Draw the sealed images, score them, and compare with the control set and with other names.
+
+    A NOT holds on most of any control set, which can therefore say little of it: half of its images show what
+    it excludes, and it is held against these as well.
+    """
     card, index = toolbox.draw.card, case.feature.index
-    wanted = sealed_prompts(case.candidate, images=case.images, seed=case.seed)
-    shots = score_shots(toolbox, draw_shots(toolbox, wanted, template=card.judge_template), index=index)
+    excluding = case.images // 2 if case.candidate.against else 0
+    wanted = sealed_prompts(
+        case.candidate, images=case.images - excluding, seed=case.seed, retest=case.retest
+    )
+    against = contrast_prompts(case.candidate, images=excluding, seed=case.seed, retest=case.retest)
+    drawn = draw_shots(toolbox, [*wanted, *against], template=card.judge_template)
+    scored = score_shots(toolbox, drawn, index=index)
+    shots, excluded = scored[: len(wanted)], scored[len(wanted) :]
     control = control_activations(toolbox, index)
     toolbox.sealed.add(case.candidate.name, [shot.image for shot in shots if shot.image is not None])
     floor, names = random_name_floor(toolbox, case, control=control)
@@ -49,6 +67,7 @@ def judge(toolbox: Toolbox, case: Case) -> Judgement:
         shots=tuple(shots),
         sealed=cosy(toolbox, shots, control=control, case=case),
         parts=_part_scores(toolbox, shots, control=control, case=case),
+        contrast=_contrast(toolbox, shots, excluded, case=case),
         floor=floor,
         floor_names=names,
     )
@@ -79,6 +98,16 @@ def random_name_floor(toolbox: Toolbox, case: Case, *, control: Floats) -> tuple
         groups = [control[part] for part in _parts(len(control), size=case.images, seed=case.seed)]
     scores = [toolbox.cosy(group, control, threshold=case.facts.threshold).auroc for group in groups]
     return float(np.mean(scores)), tuple(others)
+
+
+def _contrast(
+    toolbox: Toolbox, shots: Sequence[Shot], excluded: Sequence[Shot], *, case: Case
+) -> CosyScore | None:
+    """A NOT's images against those of what it excludes; None for other names."""
+    shown, hidden = activations(shots), activations(excluded)
+    if not len(shown) or not len(hidden):
+        return None
+    return toolbox.cosy(shown, hidden, threshold=case.facts.threshold, seed=case.seed)
 
 
 def _part_scores(

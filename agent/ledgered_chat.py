@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.budget import Usage
-from agent.llm import Chat, Reply
+from agent.llm import Chat, Hear, Reply
 from agent.prompting import Message
 from tools.digest import digest
 from tools.ledger import Ledger
@@ -22,7 +22,7 @@ class LedgeredChat:
         self.endpoint = chat.endpoint
         self._chat, self._ledger = chat, ledger
 
-    def ask(self, messages: Sequence[Message], schema: dict[str, Any]) -> Reply:
+    def ask(self, messages: Sequence[Message], schema: dict[str, Any], *, hear: Hear | None = None) -> Reply:
         """The recorded reply with what it cost then, else a new one; a reply with a fault is not recorded."""
         key = digest(
             model=self.endpoint.model,
@@ -32,7 +32,7 @@ class LedgeredChat:
         )
         held = self._ledger.get(CHAT, key)
         if held is None:
-            reply = self._chat.ask(messages, schema)
+            reply = self._chat.ask(messages, schema, hear=hear)
             if reply.fault is not None:
                 return reply
             held = self._ledger.put(CHAT, key, _written(reply))

@@ -6,27 +6,36 @@ live in the SDK and nowhere else. Importing this module imports no openai.
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from agent.budget import Usage
-from agent.prices import Price, dollars
+from agent.llm_post import Line, explained
+from agent.llm_reading import Hear
+from agent.llm_said import Said, ToolCall
+from agent.llm_ways import MODES, Asked, Mode, Refused, Way, WayMemory, next_way
+from agent.llm_wire import (
+    blinded,
+    response_format,
+    shows_pictures,
+    shrunk,
+    stream_options,
+    wire_of,
+)
+from agent.prices import Price, usage_of
 from agent.prompting import Message
 from sae.feature import Frozen
+from tools.digest import digest
 from tools.errors import DependencyError
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, OpenAI
+    from openai import OpenAI
 
-Mode = Literal["json_schema", "json_object", "prompt"]
-MODES: tuple[Mode, ...] = ("json_schema", "json_object", "prompt")
-"""How an endpoint is told to answer in JSON, best first."""
-REFUSALS = frozenset({400, 404, 415, 422, 501})
-"""Statuses of an endpoint that does not know a mode; 404 also of one that does not know the model."""
-CHUNK = 65536
+__all__ = ["MODES", "Chat", "Endpoint", "Hear", "Mode", "Reply", "ToolCall", "ToolReply"]
+
+Wire = list[dict[str, Any]]
+"""Messages as chat.completions writes them."""
 
 
 class Endpoint(Frozen):
@@ -42,6 +51,15 @@ class Endpoint(Frozen):
     """For a whole reply, each try."""
     retries: int = 2
     max_reply_bytes: int = 1_000_000
+    image_side: int = 512
+    """Pixels a picture has at most in either direction when it is sent."""
+    streams: bool = True
+    """Whether a reply that somebody listens to is asked for as a stream."""
+
+    @property
+    def told(self) -> str:
+        """The model and where it is, for people."""
+        return f"{self.model} at {self.base_url or 'api.openai.com'}"
 
 
 class Reply(NamedTuple):
@@ -52,86 +70,144 @@ class Reply(NamedTuple):
     mode: Mode
     seconds: float
     fault: str | None = None
-    """Why there is no usable text: too long, of the wrong shape, refused, cut off."""
+    """Why the text cannot be relied on, if there is any: too long, of the wrong shape, refused, cut off."""
+    blind: bool = False
+    """True where the endpoint refuses pictures, and those of the messages were left out."""
+
+
+class ToolReply(NamedTuple):
+    """What came back from a turn with tools: text, calls, or both."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    usage: Usage
+    seconds: float
+    fault: str | None = None
+    """Why the reply cannot be relied on."""
+
+
+class _Exchange(NamedTuple):
+    said: Said
+    way: Way
+    usage: Usage
+    seconds: float
+    blind: bool
 
 
 class Chat:
-    """One endpoint; remembers for the process which mode it understands."""
+    """One endpoint; remembers for the process, and in ``memory`` for others, how it wants to be asked."""
 
-    _modes: ClassVar[dict[tuple[str | None, str], Mode]] = {}
+    _ways: ClassVar[dict[tuple[str | None, str], Way]] = {}
 
     def __init__(
-        self, endpoint: Endpoint, *, api_key: str, png: Callable[[str], bytes] | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        api_key: str,
+        png: Callable[[str], bytes] | None = None,
+        memory: WayMemory | None = None,
     ) -> None:
-        """``png``: image id to PNG bytes; needed where the endpoint ``sees``."""
-        self.endpoint, self._api_key, self._png = endpoint, api_key, png
+        """``png``: image id to the bytes of a picture; needed where the endpoint ``sees``."""
+        self.endpoint, self._api_key, self._memory = endpoint, api_key, memory
+        self._png = png if endpoint.sees else None
         self._client: OpenAI | None = None
 
-    def ask(self, messages: Sequence[Message], schema: dict[str, Any]) -> Reply:
-        """One exchange. DependencyError in one sentence when the endpoint gives no answer at all."""
-        from openai import APIStatusError
+    @property
+    def name(self) -> str:
+        """Kind and model, as shown with a result."""
+        return f"openai:{self.endpoint.model}"
 
-        key = (self.endpoint.base_url, self.endpoint.model)
-        modes = MODES[MODES.index(self._modes[key]) :] if key in self._modes else MODES
-        for mode in modes:
-            try:
-                reply = self._exchange(messages, schema, mode=mode)
-            except APIStatusError as error:
-                if error.status_code in REFUSALS and mode != MODES[-1]:
-                    continue
-                raise DependencyError(self._explained(error)) from error
-            self._modes[key] = mode
-            return reply
-        raise AssertionError("the last mode answers or raises")
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what determines a reply, but for the messages."""
+        told = self.endpoint
+        side = told.image_side if self._png is not None else None
+        return digest(model=told.model, where=told.base_url, image_side=side)
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures are sent with the messages that have some."""
+        return self._png is not None
+
+    def ask(self, messages: Sequence[Message], schema: dict[str, Any], *, hear: Hear | None = None) -> Reply:
+        """One exchange; ``hear`` gets the text in pieces while it comes.
+
+        DependencyError in one sentence when the endpoint gives no answer at all.
+        """
+        done = self._exchange(
+            lambda sees: wire_of(messages, png=self._png if sees else None, side=self.endpoint.image_side),
+            lambda way: response_format(way.mode, schema),
+            hear=hear,
+        )
+        fault = done.said.fault or (None if done.said.text.strip() else "the reply holds no text")
+        return Reply(done.said.text, done.usage, done.way.mode, done.seconds, fault, done.blind)
+
+    def tools_turn(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        *,
+        hear: Hear | None = None,
+    ) -> ToolReply:
+        """One exchange in which the model may call tools, both as chat.completions writes them.
+
+        DependencyError in one sentence when the endpoint gives no answer at all, or takes no tools.
+        """
+        wire = shrunk(messages, side=self.endpoint.image_side)
+        extra = {"tools": list(tools)} if tools else {}
+        done = self._exchange(lambda sees: wire if sees else blinded(wire), lambda way: extra, hear=hear)
+        return ToolReply(done.said.text, done.said.calls, done.usage, done.seconds, done.said.fault)
 
     @classmethod
     def forget_modes(cls) -> None:
-        """Probe every endpoint anew."""
-        cls._modes.clear()
+        """Probe every endpoint anew, but for what a memory holds."""
+        cls._ways.clear()
 
-    def _exchange(self, messages: Sequence[Message], schema: dict[str, Any], *, mode: Mode) -> Reply:
-        from openai import APIConnectionError, APITimeoutError
+    def _exchange(
+        self,
+        wire: Callable[[bool], Wire],
+        extra: Callable[[Way], dict[str, Any]],
+        *,
+        hear: Hear | None,
+    ) -> _Exchange:
+        """``wire``: the messages, with their pictures or without; ``extra``: the rest, for a way."""
+        started, way = time.monotonic(), self._way()
+        heard = hear is not None and self.endpoint.streams
+        pictures = shows_pictures(wire(True))
+        while True:
+            request = {
+                "model": self.endpoint.model,
+                "messages": wire(way.sees),
+                **extra(way),
+                **stream_options(way, heard=heard),
+            }
+            asked = Asked("response_format" in request, "stream" in request, pictures and way.sees)
+            said = self._said(request, hear)
+            if isinstance(said, Said):
+                break
+            lesser = next_way(way, said, asked=asked)
+            if lesser is None:
+                raise DependencyError(explained(said, name=self.endpoint.told, tools="tools" in request))
+            way = lesser
+        self._keep(way)
+        usage = usage_of(said.counts, self.endpoint.price)
+        return _Exchange(said, way, usage, time.monotonic() - started, pictures and not way.sees)
 
-        started = time.monotonic()
+    def _said(self, request: dict[str, Any], hear: Hear | None) -> Said | Refused:
+        """What came back; a refusal also where it came as a reply (200) of its own."""
         try:
-            body = self._post(messages, schema, mode=mode)
-        except APITimeoutError as error:
-            raise DependencyError(self._silent()) from error
-        except APIConnectionError as error:
-            raise DependencyError(
-                f"The LLM at {self._where} could not be reached; check OPENAI_BASE_URL and the network, then "
-                "repeat the command to continue the run."
-            ) from error
-        seconds = time.monotonic() - started
-        if body is None:
-            most = self.endpoint.max_reply_bytes
-            return Reply("", _UNKNOWN, mode, seconds, fault=f"the reply is longer than {most:,} bytes")
-        return self._read(body, mode, seconds=seconds)
+            said = self._line.post(request, hear=hear)
+        except Refused as refusal:
+            return refusal
+        failure = said.failure
+        if failure is not None and not said.text and failure.status >= 400:
+            return Refused(failure.status, failure.message)
+        return said
 
-    def _post(self, messages: Sequence[Message], schema: dict[str, Any], *, mode: Mode) -> bytes | None:
-        """The body of the reply; None when it is longer than allowed. It is read no further than that."""
-        import httpx2
-
-        request: dict[str, Any] = {
-            "model": self.endpoint.model,
-            "messages": [self._wire(m) for m in messages],
-        }
-        if mode != "prompt":
-            request["response_format"] = _response_format(mode, schema)
-        deadline = time.monotonic() + self.endpoint.timeout_s * (self.endpoint.retries + 1)
-        body = b""
-        create = self._sdk().chat.completions.with_streaming_response.create
-        with create(**request) as response:
-            try:
-                for chunk in response.iter_bytes(CHUNK):
-                    body += chunk
-                    if len(body) > self.endpoint.max_reply_bytes:
-                        return None
-                    if time.monotonic() > deadline:
-                        raise DependencyError(self._silent())
-            except httpx2.HTTPError as error:
-                raise DependencyError(self._silent()) from error
-        return body
+    @property
+    def _line(self) -> Line:
+        told = self.endpoint
+        return Line(self._sdk, told.told, told.timeout_s, told.retries, told.max_reply_bytes)
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
@@ -146,72 +222,17 @@ class Chat:
             )
         return self._client
 
-    def _wire(self, message: Message) -> dict[str, Any]:
-        if not message.images or self._png is None:
-            return {"role": message.role, "content": message.text}
-        parts: list[dict[str, Any]] = [{"type": "text", "text": message.text}]
-        for image in message.images:
-            data = base64.b64encode(self._png(image)).decode()
-            parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}})
-        return {"role": message.role, "content": parts}
+    def _way(self) -> Way:
+        where = (self.endpoint.base_url, self.endpoint.model)
+        if where not in self._ways:
+            held = self._memory.recall(*where) if self._memory is not None else None
+            self._ways[where] = held or Way()
+        return self._ways[where]
 
-    def _read(self, body: bytes, mode: Mode, *, seconds: float) -> Reply:
-        try:
-            told = json.loads(body)
-        except (ValueError, RecursionError):
-            return Reply("", _UNKNOWN, mode, seconds, fault="the reply is not a chat completion")
-        usage = self._usage(told)
-        try:
-            choice = told["choices"][0]
-            text, finish = choice["message"]["content"], choice.get("finish_reason")
-        except (KeyError, IndexError, TypeError, AttributeError):
-            return Reply("", usage, mode, seconds, fault="the reply is not a chat completion")
-        if not isinstance(text, str) or not text.strip():
-            return Reply("", usage, mode, seconds, fault="the reply holds no text")
-        cut = "the reply was cut off at its token limit" if finish == "length" else None
-        return Reply(text, usage, mode, seconds, fault=cut)
-
-    def _usage(self, told: object) -> Usage:
-        counts = told.get("usage") if isinstance(told, dict) else None
-        counts = counts if isinstance(counts, dict) else {}
-        usage = Usage(
-            calls=1,
-            prompt_tokens=_count(counts.get("prompt_tokens")),
-            completion_tokens=_count(counts.get("completion_tokens")),
-        )
-        return usage.model_copy(update={"usd": dollars(usage, self.endpoint.price)})
-
-    @property
-    def _where(self) -> str:
-        return self.endpoint.base_url or "api.openai.com"
-
-    def _silent(self) -> str:
-        return (
-            f"The LLM {self.endpoint.model} at {self._where} gave no whole answer within "
-            f"{self.endpoint.timeout_s:g} s; repeat the command to continue the run."
-        )
-
-    def _explained(self, error: APIStatusError) -> str:
-        status = error.status_code
-        remedy = _REMEDIES.get(status, "repeat the command to continue the run")
-        return f"The LLM {self.endpoint.model} at {self._where} answered with status {status}; {remedy}."
-
-
-_UNKNOWN = Usage(calls=1, prompt_tokens=None, completion_tokens=None, usd=None)
-_REMEDIES = {
-    400: "the model may not take these messages: choose another with OPENAI_MODEL, then continue the run",
-    401: "correct OPENAI_API_KEY, then repeat the command to continue the run",
-    403: "the key may not use this model: choose another with OPENAI_MODEL, then continue the run",
-    404: "correct OPENAI_BASE_URL or OPENAI_MODEL, then continue the run",
-    429: "the account is at its limit: wait or raise it, then repeat the command to continue the run",
-}
-
-
-def _count(told: object) -> int | None:
-    return told if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else None
-
-
-def _response_format(mode: Mode, schema: dict[str, Any]) -> dict[str, Any]:
-    if mode == "json_object":
-        return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": {"name": "plan", "strict": True, "schema": schema}}
+    def _keep(self, way: Way) -> None:
+        where = (self.endpoint.base_url, self.endpoint.model)
+        if self._ways.get(where) == way:
+            return
+        self._ways[where] = way
+        if self._memory is not None:
+            self._memory.remember(*where, way=way)

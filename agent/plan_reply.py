@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from agent.hypotheses import HypothesisState
 from agent.plans import (
     MAX_CANDIDATES,
     MAX_NAME,
@@ -21,11 +22,14 @@ from agent.plans import (
     Plan,
     ShowPlan,
 )
-from agent.records import Intent, Proposal
+from agent.records import Expectation, Intent, Proposal
 from sae.feature import Frozen
 
 MAX_PROMPTS = 12
 MAX_PREDICTIONS = 4
+HYPOTHESES = (2, 6)
+"""Hypotheses a reply that tests some holds at least and at most."""
+MAX_CLAIM = 200
 
 
 class BadReplyError(ValueError):
@@ -43,12 +47,23 @@ def _plain(text: str) -> str:
 Line = Annotated[str, AfterValidator(_plain)]
 
 
+class HypothesisReply(Frozen):
+    """One hypothesis, and where its author takes it to stand."""
+
+    claim: Line = Field(min_length=1, max_length=MAX_CLAIM)
+    state: HypothesisState
+    control: bool
+    """Whether it is the alternative that would make the others wrong."""
+
+
 class PromptReply(Frozen):
-    """One prompt to draw."""
+    """One prompt to draw. What has a default may be missing from a reply, never from the schema."""
 
     prompt: Line = Field(min_length=1, max_length=MAX_PROMPT)
     intent: Intent
     why: Line = Field(max_length=400)
+    claim: Line = Field(default="", max_length=MAX_CLAIM)
+    expects: Expectation = "either"
 
 
 class NameReply(Frozen):
@@ -63,15 +78,24 @@ class NameReply(Frozen):
 
 
 class PlanReply(Frozen):
-    """The whole answer; every key is required, whatever the action."""
+    """The whole answer; every key is required by the schema, whatever the action."""
 
     thought: str = Field(max_length=4000)
+    hypotheses: list[HypothesisReply] = Field(default=[], max_length=HYPOTHESES[1])
     action: Literal["draw", "test", "contradict", "show", "conclude"]
     claim: Line = Field(max_length=400)
     prompts: list[PromptReply] = Field(max_length=MAX_PROMPTS)
     low: float = Field(ge=0.0, le=1.0)
     high: float = Field(ge=0.0, le=1.0)
     names: list[NameReply] = Field(max_length=MAX_CANDIDATES)
+
+
+class Understood(NamedTuple):
+    """What a reply asks for, and what its author holds of the feature."""
+
+    plan: Plan
+    beliefs: dict[str, HypothesisState]
+    """Claim to the state its author gives it, in order; what is measured decides, not this."""
 
 
 def reply_schema() -> dict[str, Any]:
@@ -83,11 +107,16 @@ def reply_schema() -> dict[str, Any]:
 
 def plan_of(text: str) -> Plan:
     """The plan in a reply, which may stand in prose or a code fence. BadReplyError says what is wrong."""
+    return understood(text).plan
+
+
+def understood(text: str) -> Understood:
+    """The same with the hypotheses of the reply."""
     try:
         reply = PlanReply.model_validate(extract_object(text))
     except ValidationError as error:
         raise BadReplyError(_first_fault(error)) from None
-    return _PLANS[reply.action](reply)
+    return Understood(_PLANS[reply.action](reply), _beliefs(reply))
 
 
 def extract_object(text: str) -> Any:
@@ -114,11 +143,35 @@ def _first_fault(error: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
+def _beliefs(reply: PlanReply) -> dict[str, HypothesisState]:
+    """Replies to recorded conversations may hold none; one alone, or none that contradicts, is no test."""
+    told = {each.claim: each.state for each in reply.hypotheses}
+    if reply.action in ("show", "conclude") or not told:
+        return told
+    if len(told) < HYPOTHESES[0]:
+        raise BadReplyError(f'"hypotheses" holds {len(told)} instead of {HYPOTHESES[0]} to {HYPOTHESES[1]}')
+    if not any(each.control for each in reply.hypotheses):
+        raise BadReplyError('none of the "hypotheses" is a control: add the one that would make them wrong')
+    return told
+
+
 def _proposals(reply: PlanReply) -> tuple[Proposal, ...]:
     if not reply.prompts:
         raise BadReplyError(f'the action is "{reply.action}" but "prompts" is empty')
-    return tuple(
-        Proposal(prompt=each.prompt, intent=each.intent, rationale=each.why) for each in reply.prompts
+    spelt = {each.claim.casefold(): each.claim for each in reply.hypotheses}
+    return tuple(_proposal(each, reply, spelt=spelt) for each in reply.prompts)
+
+
+def _proposal(each: PromptReply, reply: PlanReply, *, spelt: Mapping[str, str]) -> Proposal:
+    """``spelt``: the hypotheses as they were listed, by their folded text."""
+    claim = each.claim or reply.claim
+    silent = reply.action == "contradict" and each.expects == "either" and bool(claim)
+    return Proposal(
+        prompt=each.prompt,
+        intent=each.intent,
+        rationale=each.why,
+        claim=spelt.get(claim.casefold(), claim),
+        expects="rests" if silent else each.expects,
     )
 
 
@@ -161,10 +214,17 @@ def _candidate(name: NameReply) -> Candidate:
         kind=name.kind,
         parts=tuple(name.parts) if name.kind in ("and", "or") else (),
         prompts=tuple(name.parts) if name.kind in ("or", "not") else (name.name,),
+        against=_excluded(name),
         fires=tuple(name.fires[:MAX_PREDICTIONS]),
         rests=tuple(name.rests[:MAX_PREDICTIONS]),
         level=name.level,
     )
+
+
+def _excluded(name: NameReply) -> tuple[str, ...]:
+    """What a NOT excludes, as its name says it."""
+    first, _, rest = name.name.partition(" ")
+    return (rest,) if name.kind == "not" and first.casefold() == "not" and rest else ()
 
 
 _PLANS: dict[str, Callable[[PlanReply], Plan]] = {

@@ -25,12 +25,18 @@ class Candidate(Frozen):
     """The parts of an AND or OR name."""
     prompts: tuple[str, ...] = Field(min_length=1)
     """Image prompts that show it; several where each shows one alternative (OR, NOT)."""
+    against: tuple[str, ...] = ()
+    """For a NOT: image prompts that show what it excludes; the judge holds them against its own."""
     fires: tuple[str, ...] = ()
     """Fresh prompts on which the feature fires if the name is right."""
     rests: tuple[str, ...] = ()
     """Fresh prompts on which it does not."""
     level: int = 0
     """0 is the most general; a greater level says more."""
+    belief: float | None = Field(default=None, ge=0.0, le=1.0)
+    """How likely its proposer thinks it, where that is more than a feeling: a posterior weight."""
+    told: float | None = Field(default=None, ge=0.0, le=1.0)
+    """F1 with which it tells the probe set, as it was read; None where it was not."""
 
 
 class DrawPlan(Frozen):

@@ -11,11 +11,12 @@ from typing import Literal
 
 from agent.proposer import View
 from agent.records import Trial
-from agent.reward import reward
+from agent.reward import Scale, reward
 from sae.feature import Exemplar, Frozen
 from tools.digest import digest
+from tools.protocols import Reading
 
-FILES = ("system", "view", "repair")
+FILES = ("system", "view", "pictures", "repair")
 MAX_QUOTED = 200
 """Characters of any text that is quoted in a message."""
 MAX_WORDS = 400
@@ -24,6 +25,7 @@ MAX_IMAGES = 8
 """Exemplars that are shown to a model that sees."""
 MAX_TRIALS = 60
 MAX_REFUSED = 12
+MAX_READINGS = 12
 
 Role = Literal["system", "user", "assistant"]
 
@@ -34,10 +36,15 @@ class Message(Frozen):
     role: Role
     text: str
     images: tuple[str, ...] = ()
+    caption: str = ""
+    """What introduces the images; sent with them or not at all."""
 
-    def told(self) -> str:
-        """The message as a trace keeps it: image ids, no data."""
-        return "\n".join([self.text, *(f"image:{image}" for image in self.images)])
+    def told(self, *, blind: bool = False) -> str:
+        """The message as a trace keeps it: image ids, no data; ``blind``: as sent without images."""
+        if blind or not self.images:
+            return self.text
+        caption = [self.caption] if self.caption else []
+        return "\n".join([self.text, *caption, *(f"image:{image}" for image in self.images)])
 
 
 @cache
@@ -66,7 +73,8 @@ def quoted(text: str, *, limit: int = MAX_QUOTED) -> str:
 def messages(view: View, *, sees: bool) -> tuple[Message, ...]:
     """System and user message for a view; with the exemplars' images when the model ``sees``."""
     shown = tuple(each.image for each in _spread(view)) if sees else ()
-    user = Message(role="user", text=_view(view, shown=len(shown)), images=shown)
+    caption = Template(_file("pictures")[1]).substitute(count=len(shown)).strip() if shown else ""
+    user = Message(role="user", text=_view(view), images=shown, caption=caption)
     return (Message(role="system", text=_file("system")[1]), user)
 
 
@@ -76,7 +84,7 @@ def repair(fault: str) -> Message:
     return Message(role="user", text=text)
 
 
-def _view(view: View, *, shown: int) -> str:
+def _view(view: View) -> str:
     conclude = "Conclude now: no other action will be heard." if view.must_conclude else ""
     return Template(_file("view")[1]).substitute(
         feature=quoted(str(view.feature)),
@@ -85,7 +93,8 @@ def _view(view: View, *, shown: int) -> str:
         size=view.card.size,
         draws=quoted(view.card.draws, limit=400),
         vocabulary=_vocabulary(view),
-        evidence="\n\n".join(part for part in _evidence(view, shown) if part),
+        fires=f"{Scale.of(view.facts).centre:.2f}",
+        evidence="\n\n".join(part for part in _evidence(view) if part),
         round=view.round + 1,
         images_left=view.images_left,
         per_prompt=view.images_per_prompt,
@@ -102,19 +111,28 @@ def _vocabulary(view: View) -> str:
     return f"It knows only these words: {', '.join(words[:MAX_WORDS])}{more}."
 
 
-def _evidence(view: View, shown: int) -> Iterable[str]:
+def _evidence(view: View) -> Iterable[str]:
     facts = view.facts
     yield _listed("Words seen more in its exemplars than elsewhere (lift):", facts.tags)
     yield _listed("Words nearest its direction (cosine):", facts.vocabulary)
+    readings = [(_reading(each), each.f1) for each in facts.readings[:MAX_READINGS]]
+    yield _listed(
+        "Words that tell on which probe pictures it fires, as another model sees them (F1):", readings
+    )
     if view.exemplars:
         levels = ", ".join(f"{each.activation / facts.p99:.2f}" for each in view.exemplars)
-        pictures = f" The pictures below are {shown} of them, strongest first." if shown else ""
-        yield f"Activations of its exemplars: {levels}.{pictures}"
+        yield f"Activations of its exemplars: {levels}."
     hints = [(hint.prompt, hint.activation / facts.p99) for hint in view.hints]
     yield _listed("Prompts of earlier runs that fired it (mean activation):", hints)
     yield _trials(view)
     refused = [f"- {quoted(each.prompt)}: {quoted(each.why)}" for each in view.refused[-MAX_REFUSED:]]
     yield "\n".join(["Refused, not drawn:", *refused]) if refused else ""
+
+
+def _reading(reading: Reading) -> str:
+    joint = {"and": " and ", "or": " or "}.get(reading.kind, ", ")
+    words = joint.join(reading.words)
+    return f"not {words}" if reading.kind == "not" else words
 
 
 def _listed(title: str, rows: Iterable[tuple[str, float]]) -> str:
@@ -125,17 +143,18 @@ def _listed(title: str, rows: Iterable[tuple[str, float]]) -> str:
 def _trials(view: View) -> str:
     if not view.trials:
         return "Nothing has been drawn yet."
+    scale = Scale.of(view.facts)
     ranked = sorted(view.trials, key=lambda trial: -(_mean(trial) or 0.0))
-    lines = [_trial(trial, view.facts.p99) for trial in ranked[:MAX_TRIALS]]
+    lines = [_trial(trial, scale) for trial in ranked[:MAX_TRIALS]]
     return "\n".join(["Drawn so far, strongest first (mean activation, images that fired):", *lines])
 
 
-def _trial(trial: Trial, p99: float) -> str:
+def _trial(trial: Trial, scale: Scale) -> str:
     usable = [each for each in trial.activations if each is not None]
     if not usable:
         return f"- nothing usable: {quoted(trial.proposal.prompt)} ({trial.proposal.intent})"
-    fired = sum(reward(each, p99) >= 0.5 for each in usable)
-    mean = sum(usable) / len(usable) / p99
+    fired = sum(reward(each, scale) >= 0.5 for each in usable)
+    mean = sum(usable) / len(usable) / scale.p99
     return (
         f"- {mean:.2f}, {fired} of {len(usable)}: {quoted(trial.proposal.prompt)} ({trial.proposal.intent})"
     )

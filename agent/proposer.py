@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.budget import Refusal, Usage
+from agent.hypotheses import Hypothesis
 from agent.plans import Plan
 from agent.records import Trial
 from sae.feature import Exemplar, Feature, Frozen
@@ -18,6 +19,12 @@ class Hint(Frozen):
     activation: float
     """Mean over its images."""
     images: int
+    fired: tuple[float, ...] = ()
+    """Activations of those on which the feature is on at all, highest first."""
+
+    def on_images(self) -> tuple[float, ...]:
+        """The activation on every image of the prompt."""
+        return (*self.fired, *[0.0] * (self.images - len(self.fired)))
 
 
 class View(Frozen):
@@ -57,6 +64,8 @@ class LlmCall(Frozen):
     """Why the reply could not be used."""
     recorded: bool = False
     """True when the reply came from the ledger."""
+    blind: bool = False
+    """True where the endpoint refuses pictures: these messages had some, and went without."""
 
 
 class Turn(Frozen):
@@ -65,6 +74,8 @@ class Turn(Frozen):
     plan: Plan
     usage: Usage = Usage()
     calls: tuple[LlmCall, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
+    """What it holds of the feature now, the best first."""
 
 
 class Proposer(Protocol):

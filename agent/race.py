@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.plans import Candidate
-from agent.reward import reward
+from agent.reward import Scale, reward
 from agent.seeds import seeds_of
 from agent.shots import Wanted, every
 from agent.state import Shot
@@ -38,7 +38,7 @@ class RaceRules(Frozen):
     heats: int = 6
     own_prompts: int = 4
     """Most own prompts of one name that are drawn; an OR or NOT may have more."""
-    own_images: int = 6
+    own_images: int = 4
     """Images of its own prompts that the winner ends with at least, budget allowing."""
     resamples: int = 2000
     least_prompts: int = 4
@@ -55,10 +55,12 @@ class Track(NamedTuple):
     arena: Arena
     images: int
     """Most images."""
-    p99: float
+    scale: Scale
     """Of the feature: the unit of rewards."""
     seed: int
     """The run's."""
+    first: int = 0
+    """Index of its first seed: what another feature's race drew, the bank may have told."""
     rules: RaceRules = RaceRules()
 
 
@@ -79,6 +81,8 @@ class Outcome(NamedTuple):
     decided: bool
     """Whether the intervals left one name; otherwise the proposer's order chose among those left."""
     shots: tuple[Shot, ...]
+    check: float | None = None
+    """Self-check: balanced accuracy of what the winner predicted of its images, firing and resting."""
 
 
 def claims_of(candidate: Candidate, rivals: Iterable[Candidate], *, own: int) -> Claims:
@@ -99,13 +103,13 @@ def claims_of(candidate: Candidate, rivals: Iterable[Candidate], *, own: int) ->
     return said
 
 
-def losses(claims: Claims, shots: Sequence[Shot], *, p99: float) -> Numbers:
+def losses(claims: Claims, shots: Sequence[Shot], *, scale: Scale) -> Numbers:
     """(n,) what each usable image takes from a name's balanced accuracy; 1 less their sum is the score.
 
     A half without images counts as chance, 1/4, spread over all images. Losses and not gains are compared: an
     image of which a name says nothing, and one of which it is right, then weigh the same.
     """
-    earned = np.array([reward(shot.activation or 0.0, p99) for shot in shots], dtype=np.float64)
+    earned = np.array([reward(shot.activation or 0.0, scale) for shot in shots], dtype=np.float64)
     said = [claims.get(shot.prompt) for shot in shots]
     total = np.zeros(len(shots))
     for fires, wrong in ((True, 1.0 - earned), (False, earned)):
@@ -139,7 +143,7 @@ def run_race(candidates: Sequence[Candidate], track: Track) -> Outcome:
     race = _Race(candidates, track)
     standing = race.field
     for heat in range(track.rules.heats):
-        if len(standing) < 2 or not race.run_heat(standing, heat):
+        if (len(standing) < 2 and heat > 0) or not race.run_heat(standing, heat):
             break
         if not race.stirred():
             break
@@ -151,7 +155,8 @@ def run_race(candidates: Sequence[Candidate], track: Track) -> Outcome:
         race.top_up(winner)
     order = sorted(race.field, key=lambda each: (each is not winner, -race.score(each), each.rank))
     decided = len(standing) == 1 and len(race.field) > 1
-    return Outcome(tuple(each.candidate for each in order), decided, tuple(race.shots.values()))
+    names = tuple(each.candidate for each in order)
+    return Outcome(names, decided, tuple(race.shots.values()), race.score(winner))
 
 
 class _Race:
@@ -172,16 +177,22 @@ class _Race:
         seeds = min(rules.seeds_per_heat, self._left // max(1, len(prompts)))
         if seeds == 0 and heat == 0:
             prompts, seeds = prompts[: self._left], 1
-        fresh = seeds_of(self.track.seed, "race", start=heat * rules.seeds_per_heat, count=seeds)
+        start = self.track.first + heat * rules.seeds_per_heat
+        fresh = seeds_of(self.track.seed, "race", start=start, count=seeds)
         self._heat_of |= dict.fromkeys(fresh, heat)
-        return self._draw(every(prompts, fresh))
+        if len(standing) > 1:
+            return self._draw(every(prompts, fresh))
+        # One name alone checks itself: its own prompts are wanted for its score as well.
+        own = [prompt for prompt in prompts if prompt in standing[0].candidate.prompts]
+        checks = [prompt for prompt in prompts if prompt not in own]
+        return self._draw([*every(own, fresh), *every(checks, fresh[:1])])
 
     def cut(self, standing: Sequence[Standing]) -> list[Standing]:
         """The names that stay."""
         usable = self._usable()
         if not usable:
             return list(standing)
-        lost = {each.rank: losses(each.claims, usable, p99=self.track.p99) for each in standing}
+        lost = {each.rank: losses(each.claims, usable, scale=self.track.scale) for each in standing}
         leader = min(standing, key=lambda each: (lost[each.rank].sum(), each.rank))
         left = [each for each in standing if each is leader or not self._beaten(lost, each, leader=leader)]
         if len(left) <= 2:
@@ -192,7 +203,7 @@ class _Race:
 
     def stirred(self) -> bool:
         """Whether any image earned half a reward: where none does, more images would decide nothing."""
-        return any(reward(shot.activation or 0.0, self.track.p99) >= 0.5 for shot in self._usable())
+        return any(reward(shot.activation or 0.0, self.track.scale) >= 0.5 for shot in self._usable())
 
     def top_up(self, winner: Standing) -> None:
         """Draw more of the winner's own images where it has few: its search score stands on them."""
@@ -200,13 +211,14 @@ class _Race:
         have = sum(shot.prompt in own for shot in self._usable())
         missing = min(self._left, self.track.rules.own_images - have)
         if missing > 0:
-            seeds = seeds_of(self.track.seed, "race", start=0, count=2 * self.track.rules.own_images)
+            count = 2 * self.track.rules.own_images
+            seeds = seeds_of(self.track.seed, "race", start=self.track.first, count=count)
             wanted = [Wanted(prompt, seed) for seed in seeds for prompt in own]
             self._draw([want for want in wanted if want not in self.shots][:missing])
 
     def score(self, each: Standing) -> float:
         """Balanced accuracy so far."""
-        return 1.0 - float(losses(each.claims, self._usable(), p99=self.track.p99).sum())
+        return 1.0 - float(losses(each.claims, self._usable(), scale=self.track.scale).sum())
 
     @property
     def _left(self) -> int:
@@ -238,4 +250,5 @@ def _telling(standing: Sequence[Standing], *, first: bool) -> list[str]:
     own = [prompt for each in standing for prompt in each.candidate.prompts if prompt in each.claims]
     said = dict.fromkeys(prompt for each in standing for prompt in each.claims)
     apart = [prompt for prompt in said if len({each.claims.get(prompt) for each in standing}) > 1]
+    apart = apart if len(standing) > 1 else list(said)
     return list(dict.fromkeys([*own, *apart])) if first else apart

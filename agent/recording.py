@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from agent.budget import Budget
 from agent.proposer import Proposer
-from agent.records import Evidence, Explanation
-from agent.reward import reward
+from agent.records import Evidence, Explanation, Review, Sighting, VerdictKind
+from agent.reward import Scale, reward
 from agent.state import Judgement, NamingState, RaceRecord
-from agent.verdict import Figures, decide
+from agent.verdict import Decision, Figures, decide
 
 FIRED = 0.5
 """Reward from which a drawn image of the search counts as having fired."""
@@ -24,31 +24,36 @@ def search_activations(state: NamingState) -> list[float]:
 
 def fired_images(state: NamingState) -> int:
     """How many of them fired."""
-    p99 = state["facts"].p99
-    return sum(reward(each, p99) >= FIRED for each in search_activations(state))
+    scale = Scale.of(state["facts"])
+    return sum(reward(each, scale) >= FIRED for each in search_activations(state))
 
 
-def figures_of(state: NamingState) -> Figures:
+def figures_of(state: NamingState, sightings: tuple[Sighting, ...] = ()) -> Figures:
     """What the verdict depends on."""
     facts, judgement = state["facts"], state.get("judgement", Judgement())
     winner = state.get("raced", RaceRecord()).winner
     return Figures(
         density=facts.density,
         threshold=facts.threshold,
-        tag_lift=facts.tags[0][1] if facts.tags else 0.0,
         charged=state["spent"].search,
-        fired=fired_images(state),
         joined=winner.kind if winner else "one",
         sealed=judgement.sealed,
         parts=judgement.parts,
+        contrast=judgement.contrast,
         floor=judgement.floor,
         asked=len(judgement.shots),
+        sightings=sightings,
     )
 
 
-def explain(state: NamingState, *, proposer: Proposer, now: float) -> Explanation:
-    """The explanation; ``now``: seconds since the epoch."""
-    decision = decide(figures_of(state))
+def explain(
+    state: NamingState, *, proposer: Proposer, now: float, sightings: tuple[Sighting, ...] = ()
+) -> Explanation:
+    """The explanation; ``now``: seconds since the epoch. ``sightings``: of the texts asked for, if any."""
+    decision, review = decide(figures_of(state, sightings)), review_of(state)
+    rejected = review is not None and review.decision == "rejected"
+    if rejected:
+        decision = Decision(verdict="unexplained", confidence=0.0)
     race, judgement, spent = (
         state.get("raced", RaceRecord()),
         state.get("judgement", Judgement()),
@@ -60,28 +65,52 @@ def explain(state: NamingState, *, proposer: Proposer, now: float) -> Explanatio
         name=shown.name if shown else None,
         parts=shown.parts if shown else (),
         verdict=decision.verdict,
-        code=_code(state, paid=proposer.paid) if decision.verdict == "failed" else None,
+        code="rejected" if rejected else _code(state, decision.verdict, paid=proposer.paid),
         confidence=decision.confidence,
         search_score=race.score,
         sealed=judgement.sealed,
         rivals=race.rivals,
-        evidence=_evidence(state, race, judgement=judgement),
+        evidence=_evidence(state, race, judgement=judgement, sightings=sightings),
         images=spent.images(state.get("drawn", 0)),
         cost=spent.cost(),
         proposer=proposer.name,
         run=state["run"],
         created=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        review=review,
+        forked_from=state.get("forked_from"),
     )
 
 
-def _code(state: NamingState, *, paid: bool) -> str:
+def review_of(state: NamingState) -> Review | None:
+    """How the name was decided by a person; None while none was asked, or a retest is open."""
+    names = state.get("reviewed", ())
+    if not names or names[-1].ruling.action == "retest":
+        return None
+    last, ruling = names[-1], names[-1].ruling
+    return Review(
+        decision="accepted" if ruling.action == "accept" else "rejected",
+        name=last.name,
+        verdict=last.verdict,
+        who=ruling.who,
+        at=ruling.at,
+        why=ruling.why,
+        retests=len(names) - 1,
+        names=names,
+    )
+
+
+def _code(state: NamingState, verdict: VerdictKind, *, paid: bool) -> str | None:
     """Why a run that drew nothing failed: the limit that stopped it, else that no plan could be granted."""
+    if verdict != "failed":
+        return None
     settings = state["settings"]
     stop = Budget(settings.limits, state["spent"], settings.images_per_prompt).exhausted(paid=paid)
     return "no_plan" if stop is None else f"limit_{stop}"
 
 
-def _evidence(state: NamingState, race: RaceRecord, *, judgement: Judgement) -> Evidence:
+def _evidence(
+    state: NamingState, race: RaceRecord, *, judgement: Judgement, sightings: tuple[Sighting, ...]
+) -> Evidence:
     usable = [shot for shot in judgement.shots if shot.image is not None and shot.activation is not None]
     sealed = judgement.sealed
     gap = race.score - sealed.auroc if sealed is not None and race.score is not None else None
@@ -94,4 +123,5 @@ def _evidence(state: NamingState, race: RaceRecord, *, judgement: Judgement) -> 
         sealed_activations=tuple(shot.activation for shot in usable if shot.activation is not None),
         floor_auroc=judgement.floor,
         optimism_gap=gap,
+        sightings=sightings,
     )

@@ -8,11 +8,16 @@ from pydantic import Field
 
 from sae.feature import Exemplar, Feature, Frozen
 from tools.protocols import CosyScore, FeatureFacts, Interval
+from tools.witness import Presence
 
 Intent = Literal["exploit", "vary", "contradict", "explore", "control"]
+Expectation = Literal["fires", "rests", "either"]
 VerdictKind = Literal[
     "named", "polysemantic", "weak", "unexplained", "dead", "dense", "unrenderable", "failed", "cancelled"
 ]
+
+
+RulingAction = Literal["accept", "retest", "reject"]
 
 
 class Proposal(Frozen):
@@ -21,6 +26,10 @@ class Proposal(Frozen):
     prompt: str
     intent: Intent
     rationale: str = ""
+    claim: str = ""
+    """The hypothesis it tests, if one."""
+    expects: Expectation = "either"
+    """What that hypothesis says of its images."""
 
 
 class Trial(Frozen):
@@ -46,6 +55,19 @@ class Rival(Frozen):
     n_images: int
 
 
+class NodeCost(Frozen):
+    """What one node used of an LLM. Unknown is None, never 0."""
+
+    node: str
+    """propose, ask, …"""
+    calls: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    usd: float | None
+    seconds: float
+    """That its calls took."""
+
+
 class Cost(Frozen):
     """What a run used. Unknown is None, never 0."""
 
@@ -54,6 +76,11 @@ class Cost(Frozen):
     completion_tokens: int | None = 0
     usd: float | None = 0.0
     seconds: float = 0.0
+    cached_tokens: int | None = None
+    """Of the prompt tokens, those that the endpoint had cached."""
+    reasoning_tokens: int | None = None
+    """Of the completion tokens, those that were not shown."""
+    by_node: tuple[NodeCost, ...] = ()
 
 
 class ImageCount(Frozen):
@@ -62,11 +89,78 @@ class ImageCount(Frozen):
     search: int = 0
     """Charged to the search: asked for by it, drawn now or found in the ledger."""
     sealed: int = 0
-    """The judge's images of the winner."""
+    """The judge's images of the winner, and of the names tested in its place."""
     charged: int = 0
     """All images this run asked for (search, race, judge), the floor's shared ones excluded."""
     drawn: int = 0
     """Distinct images actually drawn by this run."""
+
+
+class Ruling(Frozen):
+    """What a person says of a name under review."""
+
+    action: RulingAction
+    who: str
+    at: str
+    """ISO 8601, UTC."""
+    why: str = ""
+    name: str | None = None
+    """The name to test instead, for a retest."""
+    retest: int = 0
+    """For a retest, the number of its sealed images among all retests of this feature and seed; from 1."""
+
+
+class Reviewed(Frozen):
+    """A name that was judged, shown to a person, and ruled on."""
+
+    name: str
+    verdict: VerdictKind
+    """By its figures alone."""
+    confidence: float
+    sealed: CosyScore | None
+    retest: int = 0
+    """Which sealed images it was judged on: 0 the run's first, else those of that retest."""
+    ruling: Ruling
+
+
+class Review(Frozen):
+    """How a name was accepted or rejected by a person, after how many retests."""
+
+    decision: Literal["accepted", "rejected"]
+    name: str
+    verdict: VerdictKind
+    """What its figures gave it; a rejected name is shown as unexplained all the same."""
+    who: str
+    at: str
+    """ISO 8601, UTC."""
+    why: str = ""
+    retests: int = 0
+    """Names judged after the first, each on sealed images of its own."""
+    names: tuple[Reviewed, ...] = ()
+    """All names that were ruled on, in order; the last is the one decided."""
+
+
+class ForkPoint(Frozen):
+    """Where a run was forked from."""
+
+    run: str
+    step: int
+    """Number of the checkpoint, as ``namesae trace`` lists it."""
+    node: str = ""
+    """The last thing that run had done by then."""
+
+
+class Sighting(Frozen):
+    """How much a text is shown, as a model sees it that is not the explained one (agent/sight.py)."""
+
+    text: str
+    """Asked of the generator, in a prompt with others or alone."""
+    exemplars: Presence
+    """In the feature's strongest probe images, against the control set."""
+    drawn: Presence | None = None
+    """In the images drawn for it; None where there is none."""
+    refused: bool = False
+    """Whether the generator does not know it."""
 
 
 class Evidence(Frozen):
@@ -83,6 +177,8 @@ class Evidence(Frozen):
     """Random-name floor: mean sealed AUROC of other names on this feature."""
     optimism_gap: float | None = None
     """Winner's AUROC on its race images minus its sealed AUROC, same control."""
+    sightings: tuple[Sighting, ...] = ()
+    """What a witness saw, where no name was sure: the texts first that the exemplars show most."""
 
 
 class Explanation(Frozen):
@@ -94,7 +190,7 @@ class Explanation(Frozen):
     """The parts of an AND name (named) or of an OR name (polysemantic)."""
     verdict: VerdictKind
     code: str | None = None
-    """Why, for failed and cancelled."""
+    """Why, for failed and cancelled; 'rejected' for a name a person rejected."""
     confidence: float = Field(ge=0.0, le=1.0)
     search_score: float | None = None
     """AUROC of the winner on its race images."""
@@ -110,3 +206,25 @@ class Explanation(Frozen):
     """ISO 8601, UTC."""
     stored: bool = False
     """True when the answer was found, not computed now."""
+    review: Review | None = None
+    """What a person decided, where the run was to be reviewed."""
+    forked_from: ForkPoint | None = None
+    """The run and step this one started from, where it did not start anew."""
+
+
+class Question(Frozen):
+    """A name that waits to be ruled on, with all that a person needs."""
+
+    run: str
+    turn: int
+    """Names ruled on before it in this run."""
+    name: str
+    verdict: VerdictKind
+    """What accepting it would give it."""
+    retests_left: int
+    since: str
+    """ISO 8601, UTC."""
+    explanation: Explanation
+    """What would be recorded if it were accepted now."""
+    names: tuple[Reviewed, ...] = ()
+    """Names ruled on before it, in order."""

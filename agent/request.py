@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from agent.budget import Limits
+from agent.records import ForkPoint, Proposal
 from sae.feature import Feature, Frozen
 from tools.digest import digest
 
@@ -16,6 +17,16 @@ class RunSettings(Frozen):
     limits: Limits = Limits()
     images_per_prompt: int = Field(default=2, ge=1, le=16)
     """Images, hence common seeds, a prompt gets each time it is drawn in the search."""
+    review: bool = False
+    """Whether a person rules on the name before it is accepted."""
+
+
+class Fork(Frozen):
+    """Where a run starts from in another one, and which prompts it draws or leaves out next."""
+
+    origin: ForkPoint
+    add: tuple[Proposal, ...] = ()
+    drop: tuple[str, ...] = ()
 
 
 class Request(Frozen):
@@ -29,11 +40,21 @@ class Request(Frozen):
     proposer_fingerprint: str = ""
     """Digest of everything else that determines what the proposer says: its settings, prompts, lexicon."""
     settings: RunSettings = RunSettings()
+    fork: Fork | None = None
+    """None for a run from the start."""
 
     @property
     def key(self) -> str:
-        """Digest that stored answers are filed under."""
-        return digest(**self.model_dump(mode="json"))
+        """Digest that stored answers are filed under.
+
+        What came later, and was not asked for, is left out: answers from before it stay answers.
+        """
+        told = self.model_dump(mode="json")
+        if not self.settings.review:
+            del told["settings"]["review"]
+        if self.fork is None:
+            del told["fork"]
+        return digest(**told)
 
     def run_id(self, attempt: int = 0) -> str:
         """The same for the same request, so that a repeated command continues its run."""

@@ -22,6 +22,7 @@ def race_record(outcome: Outcome, control: Floats, *, toolbox: Toolbox, threshol
         winner=outcome.order[0] if outcome.order else None,
         decided=outcome.decided,
         score=rivals[0].auroc if rivals else None,
+        check=outcome.check,
     )
 
 

@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from agent.budget import Limits, Spent
 from agent.events import Ended, Event, Happening, Started
-from agent.records import Explanation
+from agent.forks import plant_fork, validated
+from agent.records import Explanation, Question
 from agent.request import Request
+from agent.review import question_of
 from agent.runs_store import RunStore
 from agent.state import SCHEMA, NamingState
 from agent.toolbox import Toolbox
 from tools.claims import Claims
-from tools.errors import BudgetError, IntegrityError, NamesaeError, UsageError
+from tools.errors import BudgetError, NamesaeError, UsageError
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -40,6 +40,16 @@ class Drained(NamesaeError):
     """The run was asked to stop and stopped after a step; the same command continues it."""
 
     exit_code = 128 + signal.SIGTERM
+
+
+class AwaitsReview(NamesaeError):
+    """The run has a name, and a person is to rule on it before it goes on."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(
+            f"Run {question.run} waits for a review of {question.name!r}: namesae review {question.run}"
+        )
+        self.question = question
 
 
 LIMITS_OF_A_PERSON = {
@@ -82,17 +92,25 @@ def name_feature(
     ``again``: a new run although there is an answer. A run that another process works on is waited for.
     Raises what a tool cannot mend: DependencyError, IntegrityError, UsageError; Drained after SIGTERM. The
     run stays as it is and the same call continues it. OutOfBudget when a limit allows no verdict: another
-    limit is another request, served by a run of its own from what this one recorded.
+    limit is another request, served by a run of its own from what this one recorded. AwaitsReview where the
+    request asks for a review and nobody has ruled on the name yet.
     """
     found = None if again else desk.store.find(request)
     if found is not None:
         return found
     run = desk.store.begin(request, now=time.time(), again=again)
+    return continue_run(request, run, open_toolbox=open_toolbox, desk=desk)
+
+
+def continue_run(request: Request, run: str, *, open_toolbox: OpenToolbox, desk: Desk) -> Explanation:
+    """Carry an accepted run to its explanation, wherever it stands; raises as ``name_feature`` does."""
     while True:
         with Claims(desk.store.client, "run").taken([run]) as ours:
             row = desk.store.row(run)
             if row is not None and row.explanation is not None:
                 return _within_budget(row.explanation, request)
+            if row is not None and row.waits and row.question is not None:
+                raise AwaitsReview(row.question)
             if ours:
                 told = _carry_out(request, run, toolbox=open_toolbox(run), desk=desk)
                 return _within_budget(told, request)
@@ -101,7 +119,7 @@ def name_feature(
 
 def _carry_out(request: Request, run: str, *, toolbox: Toolbox, desk: Desk) -> Explanation:
     _refuse_unpriced(request, toolbox)
-    explanation = _run_graph(request, run, toolbox=toolbox, saver=desk.saver)
+    explanation = _run_graph(request, run, toolbox=toolbox, desk=desk)
     desk.store.finish(request, explanation, now=toolbox.clock())
     ended = Ended(name=explanation.name, verdict=explanation.verdict, confidence=explanation.confidence)
     _tell(toolbox, run, node="record", what=ended)
@@ -114,28 +132,65 @@ def _within_budget(explanation: Explanation, request: Request) -> Explanation:
     return explanation
 
 
-def _run_graph(
-    request: Request, run: str, *, toolbox: Toolbox, saver: BaseCheckpointSaver[Any]
-) -> Explanation:
-    from agent.graph import GraphDrained, RunControl, build_graph
+def _run_graph(request: Request, run: str, *, toolbox: Toolbox, desk: Desk) -> Explanation:
+    from agent.graph import build_graph
 
-    graph, control = build_graph(saver), RunControl()
+    graph = build_graph(desk.saver)
     limit = STEPS_PER_ROUND * request.settings.limits.rounds + STEPS_BESIDES
     config: Any = {"configurable": {"thread_id": run}, "recursion_limit": limit}
     held = _held(graph, config, run=run)
-    if held is not None and held.get("explanation") is not None:
-        return held["explanation"]
-    resumed, feature = held is not None, str(request.feature)
-    limits = request.settings.limits
-    started = Started(feature=feature, proposer=toolbox.proposer.name, resumed=resumed, images=limits.images)
-    _tell(toolbox, run, node="start", what=started)
-    begin = None if resumed else _beginning(request, run)
+    if held is None and request.fork is not None:
+        plant_fork(graph, request, run)
+        held = _held(graph, config, run=run)
+    started: Started | None = None
+    while held is None or held.get("explanation") is None:
+        entry: object = _beginning(request, run)
+        if held is not None:
+            entry = _ruling(graph, config, held=held, toolbox=toolbox, store=desk.store)
+        if started is None:
+            started = _started(request, toolbox, resumed=held is not None)
+            _tell(toolbox, run, node="start", what=started)
+        _invoke(graph, entry, config=config, toolbox=toolbox)
+        held = _held(graph, config, run=run)
+    return held["explanation"]
+
+
+def _invoke(graph: NamingGraph, entry: Any, *, config: Any, toolbox: Toolbox) -> None:
+    """Until the graph ends, waits for a person, or SIGTERM stops it after a step."""
+    from agent.graph import GraphDrained, RunControl
+
+    control, run = RunControl(), config["configurable"]["thread_id"]
     try:
         with drained_by_sigterm(control):
-            state = graph.invoke(begin, config, context=toolbox, durability="sync", control=control)
+            graph.invoke(entry, config, context=toolbox, durability="sync", control=control)
     except GraphDrained as drained:
         raise Drained(f"Run {run} stopped after a step; repeat the command to continue it.") from drained
-    return cast(NamingState, state)["explanation"]
+
+
+def _ruling(
+    graph: NamingGraph, config: Any, *, held: NamingState, toolbox: Toolbox, store: RunStore
+) -> object:
+    """What the graph goes on with: a person's ruling where it waits for one; AwaitsReview without it."""
+    from agent.graph import Command
+
+    snapshot = graph.get_state(config)
+    if snapshot.next != ("review",):
+        return None
+    ruling = store.ruling(held["run"], len(held.get("reviewed", ())))
+    if ruling is not None:
+        return Command(resume=ruling.model_dump(mode="json"))
+    if not snapshot.interrupts:
+        return None
+    raise AwaitsReview(store.ask(question_of(held, toolbox), now=toolbox.clock()))
+
+
+def _started(request: Request, toolbox: Toolbox, *, resumed: bool) -> Started:
+    return Started(
+        feature=str(request.feature),
+        proposer=toolbox.proposer.name,
+        resumed=resumed,
+        images=request.settings.limits.images,
+    )
 
 
 def _beginning(request: Request, run: str) -> NamingState:
@@ -150,25 +205,9 @@ def _beginning(request: Request, run: str) -> NamingState:
 
 
 def _held(graph: NamingGraph, config: Any, *, run: str) -> NamingState | None:
-    """The checkpointed state, validated anew: the checkpointer revives models without validating them."""
+    """The checkpointed state; None where there is none."""
     snapshot = graph.get_state(config)
-    if not snapshot.created_at:
-        return None
-    values = cast("dict[str, Any]", snapshot.values)
-    try:
-        if values and values.get("schema") != SCHEMA:
-            raise ValueError(f"schema {values.get('schema')}")
-        return cast(NamingState, {name: _validated(name, value) for name, value in values.items()})
-    except (ValidationError, ValueError) as error:
-        raise IntegrityError(
-            f"Run {run} was begun by another version of namesae; start a new one with --again."
-        ) from error
-
-
-def _validated(channel: str, value: object) -> object:
-    # Tuples come back from a checkpoint as lists, which is no fault.
-    adapter: TypeAdapter[object] = TypeAdapter(get_type_hints(NamingState)[channel])
-    return adapter.validate_python(adapter.dump_python(value, warnings="none"))
+    return validated(snapshot.values, run=run, schema=SCHEMA) if snapshot.created_at else None
 
 
 def _refuse_unpriced(request: Request, toolbox: Toolbox) -> None:

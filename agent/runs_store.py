@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic import ValidationError
 
-from agent.records import Explanation
+from agent.records import Explanation, Question, Ruling
 from agent.request import Request
 from tools import keys
 from tools.errors import IntegrityError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import redis
 
 _AGAIN, _REQUEST, _ACCEPTED, _EXPLANATION = "again", "request", "accepted", "explanation"
+_QUESTION, _RULING = "question", "ruling"
 
 
 class RunRow(NamedTuple):
@@ -25,6 +26,15 @@ class RunRow(NamedTuple):
     accepted: float
     """Seconds since the epoch."""
     explanation: Explanation | None
+    question: Question | None = None
+    """The last name a person was asked about."""
+    ruling: Ruling | None = None
+    """What was said of it; None while it waits."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run waits for a person now."""
+        return self.question is not None and self.ruling is None and self.explanation is None
 
 
 class RunStore:
@@ -70,6 +80,42 @@ class RunStore:
                 pipe.set(keys.explanation(request.key), told)
             pipe.execute()
 
+    def ask(self, question: Question, *, now: float) -> Question:
+        """Write down that a run waits for a person; the question as it was first written."""
+        row = self.row(question.run)
+        if row is not None and row.question is not None and row.question.turn == question.turn:
+            return row.question
+        with self.client.pipeline(transaction=True) as pipe:
+            pipe.hset(keys.run(question.run), _QUESTION, question.model_dump_json())
+            pipe.zadd(keys.waiting(), {question.run: now})
+            pipe.execute()
+        return question
+
+    def rule(self, question: Question, ruling: Ruling) -> Ruling:
+        """Write down a ruling; the one that counts, which is the first."""
+        field, told = f"{_RULING}:{question.turn}", ruling.model_dump_json()
+        if self.client.hsetnx(keys.run(question.run), field, told):
+            self.client.zrem(keys.waiting(), question.run)
+            return ruling
+        found = self.ruling(question.run, question.turn)
+        return ruling if found is None else found
+
+    def ruling(self, run: str, turn: int) -> Ruling | None:
+        """What was said of a run's name number ``turn``; None while nothing was."""
+        told = cast("bytes | None", self.client.hget(keys.run(run), f"{_RULING}:{turn}"))
+        return None if told is None else Ruling.model_validate_json(told)
+
+    def next_retest(self, request: Request) -> int:
+        """A number that no retest of this feature, with these models and this seed, has had."""
+        counter = keys.retests(str(request.feature), request.models, request.settings.seed)
+        return int(self.client.incr(counter))
+
+    def waiting(self) -> list[Question]:
+        """What people are asked now, the oldest first."""
+        runs = cast("list[bytes]", self.client.zrange(keys.waiting(), 0, -1))
+        rows = [self.row(run.decode()) for run in runs]
+        return [row.question for row in rows if row is not None and row.waits and row.question is not None]
+
     def row(self, run: str) -> RunRow | None:
         """What is known of a run; None for an id that was never accepted."""
         held = cast("dict[bytes, bytes]", self.client.hgetall(keys.run(run)))
@@ -82,8 +128,9 @@ class RunStore:
             raise IntegrityError(
                 f"Run {run} was recorded by another version of namesae; name the feature again with --again."
             ) from error
-        accepted = float(held[_ACCEPTED.encode()])
-        return RunRow(run, request, accepted, None if told is None else _explanation(told, run))
+        question, ruling = _asked(held, run)
+        explanation = None if told is None else _explanation(told, run)
+        return RunRow(run, request, float(held[_ACCEPTED.encode()]), explanation, question, ruling)
 
     def of_feature(self, feature: str, *, count: int = 10) -> list[Explanation]:
         """Explanations of a feature ('dictionary#index'), latest first."""
@@ -98,6 +145,20 @@ class RunStore:
     def _attempt(self, request: Request) -> int:
         told = cast("bytes | None", self.client.hget(keys.run(request.run_id()), _AGAIN))
         return 0 if told is None else int(told)
+
+
+def _asked(held: dict[bytes, bytes], run: str) -> tuple[Question | None, Ruling | None]:
+    told = held.get(_QUESTION.encode())
+    if told is None:
+        return None, None
+    try:
+        question = Question.model_validate_json(told)
+        ruled = held.get(f"{_RULING}:{question.turn}".encode())
+        return question, None if ruled is None else Ruling.model_validate_json(ruled)
+    except ValidationError as error:
+        raise IntegrityError(
+            f"The review of run {run} cannot be read by this version; name it again with --again."
+        ) from error
 
 
 def _explanation(told: bytes, run: str) -> Explanation:

@@ -33,6 +33,15 @@ def seed_of(run_seed: int, purpose: Purpose, *, index: int) -> int:
     return low + int.from_bytes(told[:8], "big") % (high - low)
 
 
+RETEST_STRIDE = 2**20
+"""Indices between the sealed seeds of one retest and those of the next; more than a judge ever draws."""
+
+
+def sealed_seeds(run_seed: int, *, count: int, retest: int = 0) -> tuple[int, ...]:
+    """The judge's seeds; each retest (1, 2, ...) has its own, which no other and not the first judge has."""
+    return seeds_of(run_seed, "judge", start=retest * RETEST_STRIDE, count=count)
+
+
 def seeds_of(run_seed: int, purpose: Purpose, *, start: int, count: int) -> tuple[int, ...]:
     """``count`` common seeds of a purpose, from index ``start``."""
     return tuple(seed_of(run_seed, purpose, index=index) for index in range(start, start + count))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TypedDict
 
 from agent.budget import Refusal, Spent
+from agent.hypotheses import Hypothesis
 from agent.plans import Candidate, ConcludePlan, ContradictPlan, DrawPlan, PairPlan, ShowPlan
 from agent.proposer import Hint
-from agent.records import Explanation, Proposal, Rival, Trial
+from agent.records import Explanation, ForkPoint, Proposal, Reviewed, Rival, Trial
 from agent.request import RunSettings
 from sae.feature import Exemplar, Feature, Frozen
 from tools.protocols import CosyScore, FeatureFacts
@@ -40,6 +41,10 @@ class RaceRecord(Frozen):
     """Whether the interval decided, and not the proposer's order."""
     score: float | None = None
     """AUROC of the winner's own race images against the control set."""
+    check: float | None = None
+    """Balanced accuracy of what the winner predicted of the race's images, firing and resting."""
+    failed: bool = False
+    """Whether it failed that self-check, and the search goes on."""
 
 
 class Judgement(Frozen):
@@ -48,6 +53,8 @@ class Judgement(Frozen):
     shots: tuple[Shot, ...] = ()
     sealed: CosyScore | None = None
     parts: tuple[CosyScore, ...] = ()
+    contrast: CosyScore | None = None
+    """Of a NOT: its images against images of what it excludes, in the place of the control set."""
     floor: float | None = None
     floor_names: tuple[str, ...] = ()
 
@@ -62,6 +69,8 @@ class NamingState(TypedDict, total=False):
     facts: FeatureFacts
     exemplars: tuple[Exemplar, ...]
     hints: tuple[Hint, ...]
+    hypotheses: tuple[Hypothesis, ...]
+    """As the proposer last held them."""
     plan: DrawPlan | ShowPlan | PairPlan | ContradictPlan | ConcludePlan
     granted: tuple[Proposal, ...]
     refused: tuple[Refusal, ...]
@@ -72,5 +81,10 @@ class NamingState(TypedDict, total=False):
     drawn: int
     candidates: tuple[Candidate, ...]
     raced: RaceRecord
+    """The latest race."""
+    races: int
     judgement: Judgement
     explanation: Explanation
+    reviewed: tuple[Reviewed, ...]
+    """Names a person ruled on, in order."""
+    forked_from: ForkPoint

@@ -8,14 +8,15 @@ from typing import Protocol
 
 from agent.events import EventSink, ignore
 from agent.proposer import Proposer
-from tools.bank import BankRow, PromptFiring
-from tools.protocols import DrawImages, FindExemplars, KnowsControl, ScoreExplanation, ScoreImages
+from tools.bank import BankRow, PromptFiring, PromptResponse
+from tools.protocols import DrawImages, FindExemplars, KnowsControl, ScoreExplanation, ScoreImages, Witness
 
 
 class Bank(Protocol):
     """All images drawn by searches and what every feature did on them (tools/bank.py)."""
 
     def prompts_that_fire(self, index: int, *, top: int) -> Sequence[PromptFiring]: ...
+    def responses(self, index: int, *, top: int = 400, quiet: int = 400) -> Sequence[PromptResponse]: ...
     def add(self, rows: Iterable[BankRow]) -> int: ...
 
 
@@ -45,3 +46,5 @@ class Toolbox:
     emit: EventSink = ignore
     drawn: Callable[[], int] = int
     """Images that this process has really drawn for this run so far."""
+    witness: Witness | None = None
+    """What says whether pictures show what was asked for; without one nothing is called unrenderable."""

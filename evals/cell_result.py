@@ -32,14 +32,21 @@ def result_of(cell: Cell | None) -> Result:
 
 
 def rightly(cell: Cell | None) -> bool:
-    """Whether the answer is the best there is: a right name, or none where nothing coherent is there."""
+    """Whether the answer is the best there is: a right name, none where nothing coherent is there, or that
+    the generator does not show what is there.
+    """
     result = result_of(cell)
-    return result == "right" or (result == "abstained" and cell is not None and _nothing_there(cell))
+    return result == "right" or (result == "abstained" and cell is not None and _need_not_be_named(cell))
 
 
 def is_weak(cell: Cell) -> bool:
     """Whether there is a name that is not put forward."""
     return cell.answer.name is not None and not cell.answer.claims
+
+
+def _need_not_be_named(cell: Cell) -> bool:
+    undrawable = cell.truth is not None and cell.truth.kind == "undrawable"
+    return _nothing_there(cell) or (undrawable and cell.answer.verdict == "unrenderable")
 
 
 def _nothing_there(cell: Cell) -> bool:

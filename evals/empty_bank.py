@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tools.bank import BankRow, PromptFiring
+from tools.bank import BankRow, PromptFiring, PromptResponse
 
 
 class EmptyBank:
     """Implements agent.toolbox.Bank."""
 
     def prompts_that_fire(self, index: int, *, top: int) -> Sequence[PromptFiring]:
+        """None."""
+        return ()
+
+    def responses(self, index: int, *, top: int = 400, quiet: int = 400) -> Sequence[PromptResponse]:
         """None."""
         return ()
 

@@ -75,6 +75,7 @@ def _figures(board: Scoreboard, shown: Sequence[Contender]) -> dict[str, Any]:
         "quoted": report_tables.quoted(board),
         "differences": report_tables.differences(board),
         "by_kind": report_tables.by_kind(board, shown),
+        "verdicts": report_tables.verdicts(board),
         "coverage": report_tables.coverage(board),
         "calibration": report_tables.calibration(board),
         "costs": report_tables.costs(board),

@@ -36,6 +36,7 @@ def render_markdown(board: Scoreboard, shown: Sequence[Contender]) -> str:
         _section("Controls", controls, keys=MAIN),
         _section("Differences", report_tables.differences(board)),
         _section("Accuracy by kind", report_tables.by_kind(board, shown)),
+        _section("Right verdict", report_tables.verdicts(board)),
         _section("Can the metrics be trusted?", report_tables.sanity(board)),
         _section("Quoted, other features", report_tables.quoted(board)),
         _section("Cost", report_tables.costs(board)),

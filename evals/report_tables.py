@@ -148,6 +148,27 @@ def by_kind(board: Scoreboard, shown: Sequence[Contender]) -> Table:
     return Table("by_kind", "Accuracy by kind of truth", columns, lines if kinds else ())
 
 
+def verdicts(board: Scoreboard) -> Table:
+    """How often a condition that abstains says why."""
+    kinds = {
+        "dead": "Called dead",
+        "dense": "Called dense",
+        "incoherent": "Called unexplained: no words describe them",
+        "undrawable": "Called unrenderable: the generator does not show their concept",
+        "lost": "Features with a concept that can be drawn, and no name",
+    }
+    columns = (
+        Column("title", "Condition", "text"),
+        *(Column(kind, kind, hint=hint) for kind, hint in kinds.items()),
+    )
+    lines = tuple(
+        Line((text_entry(each.title), *(figure_entry(getattr(each, kind)) for kind in kinds)))
+        for each in board.verdicts
+        if any(getattr(each, kind).n for kind in kinds)
+    )
+    return Table("verdicts", "Right verdict by kind, and good features lost to abstention", columns, lines)
+
+
 def sanity(board: Scoreboard) -> Table:
     """How far each metric can be trusted."""
     columns = (

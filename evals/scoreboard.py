@@ -81,6 +81,22 @@ class Difference(Frozen):
     """Holm, over all comparisons of one measure and group."""
 
 
+class VerdictRow(Frozen):
+    """How often one condition says exactly what is right of features that should get no name."""
+
+    condition: str
+    title: str
+    dead: Figure
+    """Share of the dead features it calls dead; so for the dense."""
+    dense: Figure
+    incoherent: Figure
+    """Share of the features no words describe that it calls unexplained; a weak name is not right."""
+    undrawable: Figure
+    """Share of the features whose concept the generator does not show that it calls unrenderable."""
+    lost: Figure
+    """Share of all other features with a concept about which it gives no name, not even a weak one."""
+
+
 class CoveragePoint(Frozen):
     """What is right when only names of at least this confidence (or own score) are kept."""
 
@@ -179,6 +195,7 @@ class Scoreboard(Frozen):
     costs: tuple[CostCurve, ...] = ()
     sanity: tuple[SanityRow, ...] = ()
     quoted: tuple[QuotedRow, ...] = ()
+    verdicts: tuple[VerdictRow, ...] = ()
     missing: tuple[str, ...] = ()
     """What was not run, a sentence each."""
     notes: tuple[str, ...] = ()

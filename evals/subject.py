@@ -29,7 +29,7 @@ class Truth(Frozen):
     concept: str
     """'' where nothing coherent: then abstaining is right and any name is wrong."""
     kind: str
-    """object, family, colour, ..., and, or, not, dead, dense, undrawable, class, ..."""
+    """object, family, colour, ..., and, or, not, dead, dense, incoherent, undrawable, class, ..."""
     f1: float | None = None
     """Of the concept as what the feature detects, where labels exist."""
 

@@ -6,7 +6,7 @@ import math
 from typing import Literal, NamedTuple, Protocol
 
 from agent.budget import Usage
-from agent.reward import reward as graded
+from agent.reward import Scale, reward
 from evals.subject import Case
 from tools.errors import UsageError
 
@@ -87,7 +87,7 @@ def share(score: float, wish: Wish) -> float:
     two normal groups of equal spread. A mean activation is graded in units of the p99 (agent/reward.py).
     """
     if wish.reward == "mean":
-        return graded(score, wish.p99)
+        return reward(score, Scale(p99=wish.p99))
     excess = 2.0 * score - 1.0 if wish.reward == "auc" else math.erf(score / 2.0)
     return min(1.0, max(0.0, excess))
 

@@ -16,6 +16,7 @@ from evals.cost_curves import Right, cost_curves
 from evals.coverage import calibration_bins, coverage_curves
 from evals.figures import mean_of, median_of, share_of
 from evals.results import Expected
+from evals.right_verdicts import verdict_rows
 from evals.scoreboard import Figure, QuotedRow, Row, SanityRow, Scoreboard, Totals
 from sae.feature import Frozen
 from tools.protocols import CosyScore
@@ -96,6 +97,7 @@ def summarise(cells: Sequence[Cell], description: Description, *, right: Right |
         costs=() if right is None else cost_curves(cells, right=right),
         sanity=description.sanity,
         quoted=description.quoted,
+        verdicts=verdict_rows(cells),
         missing=(*description.missing, *_absent(cells, description.expected)),
         notes=description.notes,
         totals=_totals(cells, expected=len(description.expected)),

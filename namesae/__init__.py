@@ -1,6 +1,6 @@
 """Everything that asks: command line, Python API, settings, and the one place where all is wired together.
 
-``import namesae`` loads nothing heavy; ``name``, ``load_dictionary`` and ``trace`` are loaded when used.
+``import namesae`` loads nothing heavy; ``name``, ``load_dictionary`` and the others are loaded when used.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from namesae.api import load_dictionary, name, trace
+    from namesae.api import ask, fork, load_dictionary, name, review, trace, waiting
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_dictionary", "name", "trace"]
+_LATE = ("ask", "fork", "load_dictionary", "name", "review", "trace", "waiting")
+__all__ = ["__version__", "ask", "fork", "load_dictionary", "name", "review", "trace", "waiting"]
 
 
 def __getattr__(wanted: str) -> Any:
-    if wanted in ("load_dictionary", "name", "trace"):
+    if wanted in _LATE:
         from namesae import api
 
         return getattr(api, wanted)

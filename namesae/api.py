@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
+from agent.ask_records import Conversation
 from agent.events import Event
-from agent.records import Explanation
+from agent.records import Explanation, Proposal, Question, RulingAction
 from agent.runs import OutOfBudget
+from namesae.asking import MAX_CALLS, Asking, AskOrder
 from namesae.dictionaries import Listed, TruthRow, find_dictionary, read_truth
 from namesae.lines import event_line
 from namesae.selection import Selection, choose_features, parse_selection
@@ -154,6 +156,85 @@ def name(feature: str | Feature, *, again: bool = False, say: Say = quiet, **set
     return _named(bench, wanted, again=again, say=say)
 
 
+def ask(
+    feature: str | Feature,
+    question: str,
+    *,
+    thread: str | None = None,
+    max_calls: int = MAX_CALLS,
+    say: Say = quiet,
+    **settings: Any,
+) -> Conversation:
+    """Ask an LLM about one feature; it looks, draws and measures, and ``.answer`` cites what it found.
+
+    ``thread``: the conversation that this follows up (``Conversation.thread``). ``max_calls``: LLM calls at
+    most; the other limits are settings, as for ``name``. An answer that failed has a code and no text;
+    NamesaeErrors say in one sentence what is wrong, and an interrupted call can be repeated.
+    """
+    chosen = load_settings(**settings)
+    wanted = parse_feature(str(feature), chosen)
+    asking = Asking(wanted, _bench(chosen, find_dictionary(wanted.dictionary, chosen)))
+    order = AskOrder(feature=str(wanted), question=question, thread=thread, max_calls=max_calls)
+    return asking.ask(asking.request(order), emit=lambda event: say(event_line(event)))
+
+
+def review(
+    run: str | Feature | Explanation,
+    action: RulingAction,
+    *,
+    name: str | None = None,
+    why: str = "",
+    **settings: Any,
+) -> NamedFeature:
+    """Rule on a name that waits: 'accept', 'reject', or 'retest' with another ``name``.
+
+    A retest raises agent.runs.AwaitsReview with the next question, as ``name`` does under ``review=True``.
+    ``settings``: any of namesae.settings.Settings; ``user`` says who reviews.
+    """
+    from namesae.reviewing import Reply, review_run
+
+    chosen = load_settings(**settings)
+    reply = Reply(action=action, name=name, why=why)
+    told = review_run(_run_id(run), reply, state=_state(chosen), settings=chosen)
+    return NamedFeature.of(told, chosen)
+
+
+def waiting(**settings: Any) -> tuple[Question, ...]:
+    """The names that wait for a review, the oldest first."""
+    return tuple(_state(load_settings(**settings)).runs.waiting())
+
+
+def fork(
+    run: str | Feature | Explanation,
+    *,
+    at: int,
+    add: Sequence[str | Proposal] = (),
+    drop: Sequence[str] = (),
+    **settings: Any,
+) -> NamedFeature:
+    """Start a run from step ``at`` of another, as ``trace(run).steps`` lists them; the other stays as it is.
+
+    ``add``, ``drop``: prompts to draw next, or not. Of ``settings``, seed, max_images, cost_limit, proposer
+    and review change what follows; the others are as for ``name``.
+    """
+    from namesae.forking import ForkOrder, fork_run
+
+    chosen = load_settings(**settings)
+    prompts = (Proposal(prompt=each, intent="explore") if isinstance(each, str) else each for each in add)
+    order = ForkOrder(
+        run=_run_id(run),
+        step=at,
+        seed=settings.get("seed"),
+        images=settings.get("max_images"),
+        usd=settings.get("cost_limit"),
+        proposer=settings.get("proposer"),
+        review=settings.get("review"),
+        add=tuple(prompts),
+        drop=tuple(drop),
+    )
+    return NamedFeature.of(fork_run(order, state=_state(chosen), settings=chosen), chosen)
+
+
 def load_dictionary(dictionary: str, **settings: Any) -> Dictionary:
     """A dictionary by name or folder."""
     chosen = load_settings(**settings)
@@ -162,7 +243,11 @@ def load_dictionary(dictionary: str, **settings: Any) -> Dictionary:
 
 def trace(run: str | Feature | Explanation, **settings: Any) -> ShownTrace:
     """How a name was found: by run id, by feature (its latest run) or by its Explanation."""
-    return _trace(run.run if isinstance(run, Explanation) else str(run), load_settings(**settings))
+    return _trace(_run_id(run), load_settings(**settings))
+
+
+def _run_id(run: str | Feature | Explanation) -> str:
+    return run.run if isinstance(run, Explanation) else str(run)
 
 
 _STACK = contextlib.ExitStack()
@@ -189,7 +274,8 @@ def _bench(settings: Settings, listed: Listed) -> Workbench:
 
 def _named(bench: Workbench, feature: Feature, *, again: bool, say: Say) -> NamedFeature:
     def emit(event: Event) -> None:
-        say(event_line(event))
+        if event.what.kind != "streamed":
+            say(event_line(event))
 
     return NamedFeature.of(bench.name(feature.index, again=again, emit=emit), bench.settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,37 +32,63 @@ Build = Callable[[Path], object]
 class Recipe(NamedTuple):
     """How a dictionary is built, and from what."""
 
-    build: Build
-    backbone: str
-    """Folder of the sandbox's models that it is built on."""
+    build: Callable[[Path, int], object]
+    """Into a folder, with a seed."""
+    models: tuple[str, ...]
+    """Folders of the sandbox's models that it is built of."""
+    version: int = 1
+    """Of what is built of them."""
+    seeded: bool = True
+    """Whether NAME@SEED is another."""
 
 
-def _planted(folder: Path) -> object:
+def _planted(folder: Path, seed: int) -> object:
     from sandbox.planting import plant
 
-    return plant(folder, seed=SEED)
+    return plant(folder, seed=seed)
 
 
-def _classes(folder: Path) -> object:
+def _undrawable(folder: Path, seed: int) -> object:
+    from sandbox.planting import plant_undrawable
+
+    return plant_undrawable(folder, seed=seed)
+
+
+def _classes(folder: Path, seed: int) -> object:
     from sandbox.planting import sandbox_classes
 
     return sandbox_classes(folder)
 
 
-BUILT: dict[str, Recipe] = {"planted": Recipe(_planted, "clip"), "classes": Recipe(_classes, "vit")}
-"""Dictionaries by name that are built when an evaluation first asks for them."""
+BUILT: dict[str, Recipe] = {
+    "planted": Recipe(_planted, ("clip",), version=2),
+    "planted-undrawable": Recipe(_undrawable, ("clip", "sd")),
+    "classes": Recipe(_classes, ("vit",), version=2, seeded=False),
+}
+"""Dictionaries by name that are built when an evaluation first asks for them; NAME@SEED with another seed."""
+_SEEDED = re.compile(r"(.+)@([1-9][0-9]{0,8})")
 
 
 def find_or_build(name: str, settings: Settings, *, say: Say) -> Listed:
     """A dictionary by name or folder, built now where it is one of these. Errors as find_dictionary."""
-    if name in BUILT:
-        build, backbone = BUILT[name]
-        source = shipped_folder() / backbone
-        stamp = digest(source=str(source), model=fingerprint(str(source)), seed=SEED)
-        _ensure(built_folder(settings) / name, build, stamp=stamp, say=say)
+    base, seed = _base_and_seed(name)
+    if base in BUILT:
+        recipe = BUILT[base]
+        sources = [str(shipped_folder() / model) for model in recipe.models]
+        made = [fingerprint(source) for source in sources]
+        stamp = digest(sources=sources, models=made, seed=seed, version=recipe.version)
+        place = built_folder(settings) / name
+        _ensure(place, lambda folder: recipe.build(folder, seed), stamp=stamp, say=say)
     elif name.endswith(UNTRAINED):
         twin_of(find_dictionary(name.removesuffix(UNTRAINED), settings), settings)
     return find_dictionary(name, settings)
+
+
+def _base_and_seed(name: str) -> tuple[str, int]:
+    """NAME and SEED of NAME@SEED where that is built, else the name as it is and the usual seed."""
+    parts = _SEEDED.fullmatch(name)
+    is_seeded = parts is not None and parts[1] in BUILT and BUILT[parts[1]].seeded
+    return (parts[1], int(parts[2])) if parts is not None and is_seeded else (name, SEED)
 
 
 def twin_of(listed: Listed, settings: Settings) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from namesae import cli_ask, cli_review
 from namesae.cli_evals import evals
 from namesae.proposers import ProposerName
 
@@ -25,6 +26,8 @@ app = typer.Typer(
     epilog="A setting is a flag, else NAMESAE_... in the environment or .env, else a line of config.toml.",
 )
 app.add_typer(evals, name="evals", short_help="Compare ways of naming against known truth.")
+cli_review.add_to(app)
+app.command("ask", short_help="Ask about a feature.")(cli_ask.ask)
 
 Selected = Annotated[
     str,
@@ -49,6 +52,14 @@ Images = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder.")
 ]
 Again = Annotated[bool, typer.Option("--again", help="Start a new run although there is a stored answer.")]
+Review = Annotated[bool, typer.Option("--review", help="Ask a person before a name is accepted.")]
+Replay = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Let a recorded conversation answer for the LLM.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would use; draw and ask nothing.")]
+Conversation = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write what was said to the LLM and back, to be replayed.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, everything else on stderr.")]
@@ -66,6 +77,9 @@ def name(
     generator: Generator = None,
     images: Images = None,
     again: Again = False,
+    review: Review = False,
+    replay: Replay = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -75,7 +89,6 @@ def name(
     from namesae.naming import Order, name_features
     from namesae.reporters import choose_reporter
 
-    reporter = choose_reporter(as_json=as_json, quiet=quiet)
     settings = _settings(
         proposer=proposer,
         max_images=max_images,
@@ -85,9 +98,17 @@ def name(
         probe_images=images,
         control_images=images,
         yes=yes or None,
+        review=review or None,
+        replay=replay,
     )
     order = Order(selection=selection, sample=sample, again=again)
-    summary = name_features(order, settings, reporter=reporter, debug=debug).summary
+    if dry_run:
+        from namesae.dry_run import tell_estimate
+
+        return tell_estimate(order, settings, as_json=as_json)
+    asks = cli_review.asker(as_json=as_json) if settings.review else None
+    reporter = choose_reporter(as_json=as_json, quiet=quiet, plain=asks is not None)
+    summary = name_features(order, settings, reporter=reporter, debug=debug, asks=asks).summary
     if summary.error:
         _tell(summary.error)
     return summary.exit_code
@@ -113,10 +134,16 @@ def trace(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run as one self-contained page.")
     ] = None,
+    conversation: Conversation = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
     """Show how a name was found: prompts, images, activations, rivals, cost, every LLM message."""
+    if conversation is not None:
+        from namesae.conversations import save_conversation
+
+        save_conversation(run, _settings(), path=conversation)
+        return 0
     from namesae.showing import show_trace
 
     return show_trace(run, _settings(), html=html, as_json=as_json)

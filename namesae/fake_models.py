@@ -9,6 +9,7 @@ from PIL import Image
 from namesae.dictionaries import FAKE
 from namesae.galleries import Shelf
 from namesae.models import KeptExemplars, Models
+from namesae.witnesses import Called
 from tools.digest import digest
 from tools.fakes import (
     FAKE_FEATURES,
@@ -17,6 +18,7 @@ from tools.fakes import (
     FakeGenerator,
     FakeProbe,
     FakeScorer,
+    FakeWitness,
     MemoryImageStore,
     fake_probe,
 )
@@ -45,6 +47,8 @@ def open_fake_models(shelf: Shelf) -> Models:
     shelf.show(painted)
     draw, score = FakeGenerator(shelf, broken=BROKEN), FakeScorer(shelf, FAKE, FAKE_FEATURES)
 
+    witness = FakeWitness(shelf)
+
     @cache
     def probe(seed: int) -> FakeProbe:
         return fake_probe(FakeGenerator(painted.store), count=PICTURES, seed=seed)
@@ -55,5 +59,11 @@ def open_fake_models(shelf: Shelf) -> Models:
         exemplars=cache(lambda: KeptExemplars(FakeExemplars(probe(1), score), shelf)),
         control=cache(lambda: FakeControl(probe(2))),
         judge_control=cache(lambda: FakeControl(probe(3))),
-        fingerprint=digest(draw=draw.fingerprint, score=score.fingerprint, pictures=PICTURES),
+        fingerprint=digest(
+            draw=draw.fingerprint,
+            score=score.fingerprint,
+            pictures=PICTURES,
+            witness=witness.fingerprint,
+        ),
+        witness=Called(witness.fingerprint, lambda _: witness),
     )

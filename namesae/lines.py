@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from namesae.ask_lines import ASK_LINES
+
 if TYPE_CHECKING:
     from agent.events import Event, Happening
-    from agent.records import Explanation
+    from agent.forks import Step
+    from agent.records import Explanation, Question
     from namesae.naming import Launch
     from tools.protocols import CosyScore
 
@@ -55,7 +58,7 @@ def feature_line(explanation: Explanation, *, several: bool = False) -> str:
     parts = [str(explanation.feature)] if several else []
     parts += [explanation.name or NO_NAME, verdict_text(explanation)]
     parts += [] if explanation.sealed is None else [score_text(explanation.sealed)]
-    parts += [images_text(explanation), cost_text(explanation)]
+    parts += [images_text(explanation), cost_text(explanation), review_text(explanation)]
     parts += [f"stored {explanation.created[:10]}"] if explanation.stored else []
     return plain(GAP.join(part for part in parts if part))
 
@@ -63,6 +66,55 @@ def feature_line(explanation: Explanation, *, several: bool = False) -> str:
 def verdict_text(explanation: Explanation) -> str:
     """The verdict, with its code where there is one: 'failed (llm_unreachable)'."""
     return f"{explanation.verdict} ({explanation.code})" if explanation.code else explanation.verdict
+
+
+def review_text(explanation: Explanation) -> str:
+    """Who decided, after how many retests; empty where nobody was asked."""
+    review = explanation.review
+    if review is None:
+        return ""
+    tests = f" after {review.retests} retest{'s' if review.retests > 1 else ''}" if review.retests else ""
+    what = f" {review.name!r}" if review.decision == "rejected" else ""
+    return f"{review.who} {review.decision}{what}{tests}"
+
+
+def question_line(question: Question) -> str:
+    """A name that waits: what accepting it would give, and how to rule on it."""
+    told = question.explanation
+    parts = [str(told.feature), question.name, f"waits for a review: {question.verdict}"]
+    parts += [] if told.sealed is None else [score_text(told.sealed)]
+    parts += [images_text(told), cost_text(told)]
+    if question.turn:
+        parts.append(f"retest {question.turn}")
+    return plain(GAP.join(part for part in (*parts, f"namesae review {question.run}") if part))
+
+
+def question_lines(question: Question) -> list[str]:
+    """A name that waits, with what a person needs to rule on it."""
+    told = question.explanation
+    evidence = told.evidence
+    sealed = "no usable image" if told.sealed is None else score_text(told.sealed)
+    lines = [
+        f"{told.feature}: {question.name!r} would be {question.verdict}, confidence {told.confidence:.2f}",
+        f"  sealed   {sealed}",
+    ]
+    if evidence is not None and evidence.floor_auroc is not None:
+        lines.append(f"  floor    AUROC {evidence.floor_auroc:.2f} of other names on this feature")
+    rivals = [
+        f"{each.name} {'-' if each.auroc is None else format(each.auroc, '.2f')}" for each in told.rivals[:6]
+    ]
+    lines += [f"  race     {', '.join(rivals)}"] if rivals else []
+    lines.append(f"  used     {images_text(told)}{GAP}{cost_text(told)}".rstrip())
+    before = [f"{each.name} ({each.verdict})" for each in question.names]
+    lines += [f"  before   {', '.join(before)}"] if before else []
+    return [plain(line) for line in lines]
+
+
+def step_line(step: Step) -> str:
+    """A step of a run: its number, what was done, and what came next."""
+    node = "start" if step.node == "__start__" else step.node
+    then = "end" if step.next is None else f"then {step.next}"
+    return plain(f"{step.number:>4}  {node:<8}  {then:<13}  {step.what}".rstrip())
 
 
 def launch_line(launch: Launch) -> str:
@@ -108,13 +160,22 @@ def _planned(what: Happening) -> str:
     if what.names:
         return f"concludes: {quoted(what.names)} will race"
     refused = f"; {len(what.refused)} refused" if what.refused else ""
-    return f"{what.plan} {quoted([each.prompt for each in what.granted])}{refused}"
+    best = what.hypotheses[0] if what.hypotheses else None
+    weight = "" if best is None or best.weight is None else f", weight {best.weight:.2f}"
+    holds = f"; holds {best.claim!r} {best.state}{weight}" if best is not None else ""
+    return f"{what.plan} {quoted([each.prompt for each in what.granted])}{refused}{holds}"
 
 
 def _asked(what: Happening) -> str:
     assert what.kind == "asked"
     call = what.call
-    return f"{call.model} answered in {call.seconds:.1f} s" + (f": {call.fault}" if call.fault else "")
+    blind = "; it takes no pictures, and was asked without" if call.blind else ""
+    return f"{call.model} answered in {call.seconds:.1f} s{blind}" + (f": {call.fault}" if call.fault else "")
+
+
+def _streamed(what: Happening) -> str:
+    assert what.kind == "streamed"
+    return f"the LLM writes: {what.text[-120:]}"
 
 
 def _scored(what: Happening) -> str:
@@ -152,13 +213,31 @@ def _ended(what: Happening) -> str:
     return f"{what.name or NO_NAME}: {what.verdict}"
 
 
+def _ruled(what: Happening) -> str:
+    assert what.kind == "reviewed"
+    ruling = what.ruling
+    said = {"accept": "accepts", "reject": "rejects", "retest": "replaces"}[ruling.action]
+    other = f" with {ruling.name!r}" if ruling.name else ""
+    return f"review: {ruling.who} {said} {what.name!r}{other}" + (f": {ruling.why}" if ruling.why else "")
+
+
+def _forked(what: Happening) -> str:
+    assert what.kind == "forked"
+    changes = f": {', '.join(what.changes)}" if what.changes else ""
+    return f"forked from {what.origin.run} at step {what.origin.step}{changes}"
+
+
 _TELL = {
     "started": _started,
     "observed": _observed,
     "planned": _planned,
     "asked": _asked,
+    "streamed": _streamed,
     "scored": _scored,
     "raced": _raced,
     "judged": _judged,
     "ended": _ended,
+    "reviewed": _ruled,
+    "forked": _forked,
+    **ASK_LINES,
 }

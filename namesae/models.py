@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from namesae.galleries import Shelf
+from namesae.witnesses import Called
 from sae.feature import Exemplar
-from tools.protocols import DrawImages, FeatureFacts, FindExemplars, Floats, KnowsControl, ScoreImages
+from tools.protocols import (
+    DrawImages,
+    FeatureFacts,
+    FindExemplars,
+    Floats,
+    KnowsControl,
+    Reading,
+    ScoreImages,
+)
 
 Say = Callable[[str], None]
 """Tells the person what takes a while."""
@@ -20,6 +29,12 @@ class SearchesProbe(FindExemplars, Protocol):
     def activations(self, index: int) -> Floats:
         """(n,) in the order of the pictures."""
         ...
+
+
+class ReadsActivations(Protocol):
+    """Activations of a feature on the probe pictures to what an image-text model reads in them."""
+
+    def __call__(self, activations: Floats, *, p99: float) -> tuple[Reading, ...]: ...
 
 
 class Models(NamedTuple):
@@ -35,18 +50,26 @@ class Models(NamedTuple):
     """Digest of all that determines what they answer, known without loading any."""
     lexicon: Path | None = None
     """What is known of the generator's words."""
+    witness: Called | None = None
+    """What says whether pictures show what was asked for."""
 
 
 class KeptExemplars:
     """A FindExemplars whose findings are written to the image store, so that they can be shown later."""
 
-    def __init__(self, found: SearchesProbe, shelf: Shelf) -> None:
-        self._found, self._shelf = found, shelf
+    def __init__(self, found: SearchesProbe, shelf: Shelf, *, read: ReadsActivations | None = None) -> None:
+        """``read``: what an image-text model reads in the pictures for a feature."""
+        self._found, self._shelf, self._read = found, shelf, read
         self.fingerprint = found.fingerprint
 
     def facts(self, index: int) -> FeatureFacts:
-        """What is known of the feature."""
-        return self._found.facts(index)
+        """What is known of the feature, readings of the probe pictures included."""
+        facts = self._found.facts(index)
+        if self._read is None or facts.readings:
+            return facts
+        return facts.model_copy(
+            update={"readings": self._read(self._found.activations(index), p99=facts.p99)}
+        )
 
     def activations(self, index: int) -> Floats:
         """(n,) activations of the feature on all probe pictures, in their order."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import Field
 
 from agent.budget import Limits
-from agent.records import Cost, Explanation, ImageCount
-from agent.runs import Drained, OutOfBudget
+from agent.records import Cost, Explanation, ImageCount, Question
+from agent.runs import AwaitsReview, Drained, OutOfBudget
+from agent.usage import total_cost
 from namesae import __version__
 from namesae.dictionaries import find_dictionary
 from namesae.faults import fault_of
@@ -26,7 +27,7 @@ from tools.errors import BudgetError
 
 if TYPE_CHECKING:
     from namesae.reporters import Reporter
-
+    from namesae.reviewing import Asks, Reply
 
 STOPPED = "Stopped by a signal; what was recorded is kept, and the same command continues."
 
@@ -65,6 +66,8 @@ class Summary(Frozen):
     """How many features got each verdict."""
     asked: int = 0
     """Features asked for."""
+    waiting: int = 0
+    """Features whose name waits for a review."""
     images: ImageCount = ImageCount()
     cost: Cost = Cost()
     seconds: float = 0.0
@@ -77,31 +80,36 @@ class Summary(Frozen):
         )
         done = sum(self.verdicts.values())
         spent = f"{self.images.drawn} images drawn, {self.seconds:.0f} s"
-        return f"{done} of {self.asked} features: {told or 'none'}; {spent}."
+        waiting = f", {self.waiting} waiting for a review" if self.waiting else ""
+        return f"{done} of {self.asked} features: {told or 'none'}{waiting}; {spent}."
 
 
 class Batch:
     """The progress of an order."""
 
-    def __init__(self, reporter: Reporter, *, debug: bool = False) -> None:
-        self.reporter, self.debug = reporter, debug
+    def __init__(self, reporter: Reporter, *, debug: bool = False, asks: Asks | None = None) -> None:
+        self.reporter, self.debug, self.asks = reporter, debug, asks
         self.explanations: list[Explanation] = []
         self.over: list[OutOfBudget] = []
         """Features that a limit left without a verdict."""
+        self.waiting: list[Question] = []
+        """Names that were left waiting for a review."""
         self.asked = 0
         self._began = time.monotonic()
 
     def summary(self, exit_code: int, error: str | None = None) -> Summary:
         """How things stand."""
-        fresh = [each for each in self.explanations if not each.stored]
+        waiting = [each.explanation for each in self.waiting]
+        fresh = [*(each for each in self.explanations if not each.stored), *waiting]
         return Summary(
             success=exit_code == 0,
             exit_code=exit_code,
             error=error,
             verdicts=dict(Counter(each.verdict for each in self.explanations)),
             asked=self.asked,
+            waiting=len(self.waiting),
             images=_images(fresh),
-            cost=_cost(fresh),
+            cost=total_cost(each.cost for each in fresh),
             seconds=round(time.monotonic() - self._began, 3),
         )
 
@@ -122,6 +130,11 @@ class Batch:
     def _name(self, feature: Feature, bench: Workbench, *, again: bool) -> None:
         try:
             explanation = bench.name(feature.index, again=again, emit=self.reporter.event)
+        except AwaitsReview as paused:
+            reviewed = self._review(paused.question, bench)
+            if reviewed is None:
+                return
+            explanation = reviewed
         except OutOfBudget as error:
             # Each feature has limits of its own, which may suffice for the others.
             self.over.append(error)
@@ -138,12 +151,31 @@ class Batch:
         self.explanations.append(explanation)
         self.reporter.feature(explanation)
 
+    def _review(self, question: Question, bench: Workbench) -> Explanation | None:
+        """Ask until the name is decided; None where it is left waiting."""
+        from namesae.reviewing import ask_until_decided, rule_on
+
+        def decide(asked: Question, reply: Reply) -> Explanation:
+            return rule_on(asked.run, reply, bench=bench, emit=self.reporter.event)
+
+        outcome = ask_until_decided(question, self.asks, decide=decide, say=self.reporter.say)
+        if outcome.explanation is None:
+            self.waiting.append(outcome.question)
+            self.reporter.review(outcome.question)
+        return outcome.explanation
+
     def outcome(self) -> tuple[int, str | None]:
         """Exit code and sentence of an order that was carried out to its end."""
         if self.over:
             others = len(self.over) - 1
             more = f" So did {others} other{'s' if others > 1 else ''}." if others else ""
             return BudgetError.exit_code, f"{self.over[0]}{more}"
+        if self.waiting:
+            count = len(self.waiting)
+            return (
+                1,
+                f"{count} name{'s wait' if count > 1 else ' waits'} for a review; see namesae review --list.",
+            )
         failed = any(each.verdict in ("failed", "cancelled") for each in self.explanations)
         return int(failed), None
 
@@ -155,9 +187,14 @@ class Outcome(NamedTuple):
     explanations: tuple[Explanation, ...]
 
 
-def name_features(order: Order, settings: Settings, *, reporter: Reporter, debug: bool = False) -> Outcome:
-    """Carry out an order and tell it; the summary says why it ended. With ``debug`` errors are raised."""
-    batch = Batch(reporter, debug=debug)
+def name_features(
+    order: Order, settings: Settings, *, reporter: Reporter, debug: bool = False, asks: Asks | None = None
+) -> Outcome:
+    """Carry out an order and tell it; the summary says why it ended. With ``debug`` errors are raised.
+
+    ``asks``: asks a person about a name under review; without it such names are left waiting.
+    """
+    batch = Batch(reporter, debug=debug, asks=asks)
     error: str | None = None
     with stoppable() as stop:
         try:
@@ -191,11 +228,3 @@ def _launch(order: Order, features: Sequence[Feature], *, bench: Workbench) -> L
 def _images(explanations: Sequence[Explanation]) -> ImageCount:
     fields = ImageCount.model_fields
     return ImageCount(**{name: sum(getattr(each.images, name) for each in explanations) for name in fields})
-
-
-def _cost(explanations: Sequence[Explanation]) -> Cost:
-    told: dict[str, int | float | None] = {}
-    for name in Cost.model_fields:
-        amounts = [getattr(each.cost, name) for each in explanations]
-        told[name] = None if None in amounts else sum(amounts)
-    return Cost.model_validate(told)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Callable, MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.lexicon import lexicon_for
+from agent.lexicon import WordBook, lexicon_for
 from namesae.dictionaries import FACTS_FILE, Listed
-from namesae.facts import Wording, work_out_facts
+from namesae.facts import ProbeReader, Wording, work_out_facts
 from namesae.galleries import Gallery, Part, Pictures, Shelf, open_pictures
 from namesae.models import KeptExemplars, Models, Say, SearchesProbe
+from namesae.places import DIFFUSERS, Place, place_of
 from namesae.settings import Settings
+from namesae.witnesses import Calls, witness_of
 from sae.card import DictionaryCard
-from sae.model_folder import source_and_revision
 from tools.control import LEAST_CONTROL
 from tools.digest import digest
 from tools.drawing import load_generator
@@ -26,23 +26,14 @@ from tools.errors import UsageError
 from tools.exemplars import MANIFEST, ProbeSet, build_probe_set
 from tools.feature_facts import read_facts, write_facts
 from tools.protocols import DrawImages, FeatureFacts, KnowsControl, ScoreImages
+from tools.readings import READINGS, Vocabulary
 from tools.scoring import load_scorer
 
 LEXICON_FILE = "lexicon.json"
-DIFFUSERS = "diffusers"
-_SOURCE = re.compile(r"(?:([a-z][a-z0-9_-]*):)?(.*)", re.DOTALL)
 
 Sums = MutableMapping[str, str]
 SEEN: tuple[Part, ...] = ("probe", "control")
 """Parts of the pictures that a naming uses."""
-
-
-class Place(NamedTuple):
-    """A generator's source: a folder, or a hub id and its revision."""
-
-    source: str
-    revision: str | None = None
-    kind: str = DIFFUSERS
 
 
 def _diffusers(place: Place, shelf: Shelf, sums: Sums) -> DrawImages:
@@ -82,7 +73,9 @@ def open_real_models(listed: Listed, settings: Settings, *, shelf: Shelf, sums: 
     score = load_scorer(place.folder, shelf, sums=sums)
     probe, control = _pictures(listed, settings, "probe"), _pictures(listed, settings, "control")
     lexicon = _lexicon_beside(generator)
-    wording = Wording(lexicon_for(draw.card, lexicon).words, draw.card.search_template)
+    words, template = lexicon_for(draw.card, lexicon), draw.card.search_template
+    wording = Wording(vocabulary_of(words), template)
+    witness = witness_of(Calls(place.card, place.folder, settings.witness, shelf.get, words, template), sums)
     return Models(
         draw=draw,
         score=score,
@@ -97,8 +90,11 @@ def open_real_models(listed: Listed, settings: Settings, *, shelf: Shelf, sums: 
             facts=_sum_of(place.folder / FACTS_FILE),
             tagger=None if place.card.tagger is None else place.card.tagger.model_dump(mode="json"),
             words=list(wording.words),
+            readings=READINGS,
+            witness=None if witness is None else witness.fingerprint,
         ),
         lexicon=lexicon,
+        witness=witness,
     )
 
 
@@ -113,19 +109,8 @@ def generator_of(place: Workplace) -> Place:
             f"Dictionary {place.listed.name!r} names no generator; give one with --generator FOLDER|ID."
         )
     given = chosen if chosen is not None else str(place.card.generator)
-    parts = _SOURCE.fullmatch(given)
-    kind, source = parts.groups(DIFFUSERS) if parts else (DIFFUSERS, given)
-    if kind not in GENERATORS:
-        raise UsageError(
-            f"Generator {given!r} is of no known kind; have {', '.join(GENERATORS)}, "
-            "or put ./ before a folder's name."
-        )
-    roots = (Path(),) if chosen is not None else (place.folder,)
-    for root in roots:
-        folder = (root / Path(source).expanduser()).resolve()
-        if folder.is_dir():
-            return Place(str(folder), kind=kind)
-    return Place(*source_and_revision(source), kind)
+    beside = Path() if chosen is not None else place.folder
+    return place_of(given, beside=beside, kinds=GENERATORS, what="Generator", default=DIFFUSERS)
 
 
 def open_exemplars(
@@ -138,8 +123,9 @@ def open_exemplars(
     if not (folder / MANIFEST).is_file():
         place.say(f"Scoring {len(gallery.images):,} probe pictures for {place.listed.name}, once.")
         _build(folder, gallery, score=score, n_features=place.card.n_features)
-    facts = _facts(place, ProbeSet.open(folder), gallery=gallery, folder=folder, wording=wording)
-    return KeptExemplars(ProbeSet.open(folder, facts=facts), place.shelf)
+    reader = ProbeReader(place.folder, place.card, gallery=gallery, wording=wording, kept=folder)
+    facts = _facts(place, ProbeSet.open(folder), folder=folder, reader=reader)
+    return KeptExemplars(ProbeSet.open(folder, facts=facts), place.shelf, read=reader.readings)
 
 
 def probe_gallery(listed: Listed, settings: Settings) -> Gallery:
@@ -148,19 +134,22 @@ def probe_gallery(listed: Listed, settings: Settings) -> Gallery:
     return Gallery(pictures, settings.home / "galleries")
 
 
-def _facts(
-    place: Workplace, probe: ProbeSet, *, gallery: Gallery, folder: Path, wording: Wording
-) -> list[FeatureFacts]:
+def vocabulary_of(lexicon: WordBook) -> Vocabulary:
+    """The words of a lexicon with their kinds and families."""
+    words = lexicon.words
+    return Vocabulary(words, tuple(map(lexicon.slot, words)), tuple(map(lexicon.members, words)))
+
+
+def _facts(place: Workplace, probe: ProbeSet, *, folder: Path, reader: ProbeReader) -> list[FeatureFacts]:
     """Those that came with the dictionary, else those worked out beside its probe set."""
     shipped = place.folder / FACTS_FILE
     if shipped.is_file():
         return read_facts(shipped)
+    wording = reader.wording
     kept = folder / f"facts-{digest(words=list(wording.words), template=wording.template)}.json"
     if not kept.is_file():
         place.say(f"Working out what is known of the features of {place.listed.name}, once.")
-        write_facts(
-            kept, work_out_facts(place.folder, place.card, probe=probe, gallery=gallery, wording=wording)
-        )
+        write_facts(kept, work_out_facts(place.folder, place.card, probe=probe, reader=reader))
     return read_facts(kept)
 
 

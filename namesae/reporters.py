@@ -10,13 +10,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from namesae.lines import event_line, feature_line, launch_line
+from namesae.lines import event_line, feature_line, launch_line, question_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from agent.events import Event
-    from agent.records import Explanation
+    from agent.records import Explanation, Question
     from namesae.naming import Launch, Summary
 
 SCHEMA = 1
@@ -32,6 +32,10 @@ class Reporter(Protocol):
 
     def event(self, event: Event) -> None: ...
     def feature(self, explanation: Explanation) -> None: ...
+    def review(self, question: Question) -> None:
+        """A name waits for a person, and is left waiting."""
+        ...
+
     def done(self, summary: Summary) -> None: ...
 
 
@@ -53,13 +57,17 @@ class Lines:
             tell(text, sys.stderr)
 
     def event(self, event: Event) -> None:
-        """A line for what happened, before the line of its run's end."""
-        if event.what.kind != "ended":
+        """A line for what happened, before the line of its run's end; not for pieces of a reply."""
+        if event.what.kind not in ("ended", "streamed"):
             self.say(f"  {event_line(event)}")
 
     def feature(self, explanation: Explanation) -> None:
         """The result, to stdout."""
         tell(feature_line(explanation, several=self._several), sys.stdout)
+
+    def review(self, question: Question) -> None:
+        """The name that waits, to stdout."""
+        tell(question_line(question), sys.stdout)
 
     def done(self, summary: Summary) -> None:
         """What came of it all, where there were several."""
@@ -129,6 +137,14 @@ class Bar(Lines):
         self._progress.start()
         return None
 
+    def review(self, question: Question) -> None:
+        """The name that waits, to stdout, with the bars out of its way."""
+        if self._progress is not None:
+            self._progress.stop()
+        super().review(question)
+        if self._progress is not None:
+            self._progress.start()
+
     def done(self, summary: Summary) -> None:
         """Take the bars away."""
         if self._progress is not None:
@@ -152,6 +168,10 @@ class JsonLines(Lines):
     def feature(self, explanation: Explanation) -> None:
         """An Explanation."""
         self._write("feature", explanation.model_dump(mode="json"))
+
+    def review(self, question: Question) -> None:
+        """A Question."""
+        self._write("review", question.model_dump(mode="json"))
 
     def done(self, summary: Summary) -> None:
         """The last record: its absence means that the process died."""
@@ -184,8 +204,8 @@ def take_stdout() -> TextIO:
     return private
 
 
-def choose_reporter(*, as_json: bool, quiet: bool) -> Reporter:
-    """The reporter that suits where the output goes."""
+def choose_reporter(*, as_json: bool, quiet: bool, plain: bool = False) -> Reporter:
+    """The reporter that suits where the output goes; ``plain``: no bars, a person is asked in between."""
     if as_json:
         return JsonLines(take_stdout(), quiet=quiet)
-    return Bar() if sys.stderr.isatty() and not quiet else Lines(quiet=quiet)
+    return Bar() if sys.stderr.isatty() and not quiet and not plain else Lines(quiet=quiet)

@@ -74,9 +74,9 @@ def _told(race: Race, at: int) -> _Told:
     rivals = (*candidates[:at], *candidates[at + 1 :])
     claims = claims_of(candidates[at], rivals, own=RaceRules().own_prompts)
     usable = [shot for shot in race.record.shots if shot.activation is not None]
-    score = 1.0 - float(losses(claims, usable, p99=race.p99).sum())
+    score = 1.0 - float(losses(claims, usable, scale=race.scale).sum())
     earned = {
-        prompt: rewards((shot.activation for shot in usable if shot.prompt == prompt), race.p99)
+        prompt: rewards((shot.activation for shot in usable if shot.prompt == prompt), race.scale)
         for prompt in claims
     }
     fired = {prompt: sum(each) / len(each) >= 0.5 for prompt, each in earned.items() if each}

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     """When the embedded Redis writes to the disk: at most a second late, or with every record."""
     images: str | None = None
     """Folder or fsspec URL of the image store; None is ``home``/images."""
+    bank: str | None = None
+    """Folder or fsspec URL of the bank's compacted pictures, seen by every machine of one Redis; None is
+    ``home``/bank, and with REDIS_URL set all stays in Redis."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("OPENAI_API_KEY"))
     openai_base_url: str | None = Field(default=None, validation_alias=_shared("OPENAI_BASE_URL"))
     openai_model: str = Field(default=DEFAULT_MODEL, validation_alias=_shared("OPENAI_MODEL"))
@@ -68,6 +71,16 @@ class Settings(BaseSettings):
     """Whether the model takes images; None goes by its name."""
     openai_timeout: float = Field(default=60.0, gt=0)
     """Seconds for a whole reply, each try."""
+    openai_image_side: int = Field(default=512, ge=32, le=4096)
+    """Pixels a picture that is sent has at most in either direction."""
+    openai_stream: bool = True
+    """Whether replies are asked for as a stream, to be seen while they come."""
+    openai_price_prompt: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Dollars per million tokens sent; None is the list price, where there is one."""
+    openai_price_completion: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Dollars per million tokens of the replies."""
+    replay: Path | None = None
+    """A recorded conversation that answers instead of the LLM."""
     proposer: ProposerName | None = None
     """None is openai where a key is set, else lexical."""
     max_images: int = Field(default=100, ge=8, le=100_000)
@@ -79,6 +92,10 @@ class Settings(BaseSettings):
     yes: bool = False
     """Spend without a limit in dollars: a model of unknown price cannot keep one."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    review: bool = False
+    """Whether a person rules on each name before it is accepted."""
+    user: str | None = None
+    """Who reviews; None is the login name."""
     generator: str | None = None
     """Diffusers folder or hub id that replaces the dictionary's own generator."""
     probe_images: Path | None = None
@@ -89,11 +106,13 @@ class Settings(BaseSettings):
     """Image folder the control set is taken from, instead of the dictionary's own."""
     captioner: str | None = None
     """Image-to-text model that captions exemplars in evaluations; None is the dictionary's own, if any."""
+    witness: str | None = None
+    """KIND:SOURCE of the model that says what pictures show; None is the dictionary's own, if any."""
     control_count: int = Field(default=1000, ge=1000)
     fakes: bool = False
     """Offers the dictionary ``fake``: planted features, no weights; for tests."""
 
-    @field_validator("home", "probe_images", "control_images")
+    @field_validator("home", "probe_images", "control_images", "replay")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -114,7 +133,7 @@ class Settings(BaseSettings):
     @property
     def proposer_kind(self) -> ProposerName:
         """The proposer that will be asked."""
-        return self.proposer or ("openai" if self.openai_api_key else "lexical")
+        return self.proposer or ("openai" if self.openai_api_key or self.replay else "lexical")
 
     @property
     def image_store(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.records import Explanation
 from namesae.dictionaries import Damaged, Listed, list_dictionaries
-from namesae.lines import event_line, feature_line, percent, plain, quoted
+from namesae.lines import event_line, feature_line, percent, plain, question_line, quoted, step_line
 from namesae.reporters import write_json
 from namesae.settings import Settings
 from namesae.traces import Trace, latest_explanation, parse_feature, read_trace
@@ -94,7 +94,11 @@ def trace_lines(trace: Trace) -> Iterable[str]:
             for trial in event.what.trials:
                 values = ", ".join("none" if value is None else f"{value:.2f}" for value in trial.activations)
                 yield plain(f"{'':19}{trial.proposal.prompt!r}: {trial.fault or values}")
-    if trace.explanation is None:
+    if trace.steps:
+        yield from ("", f"Steps, for namesae fork {trace.run} --at N:", *map(step_line, trace.steps), "")
+    if trace.question is not None:
+        yield question_line(trace.question)
+    elif trace.explanation is None:
         yield "The run has not ended; the same command continues it."
     else:
         yield feature_line(trace.explanation)

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import jinja2
 from PIL import Image
 
+from agent.hypotheses import Tally
 from agent.records import Evidence
 from namesae.lines import percent
 from tools.errors import NamesaeError
 from tools.page_templates import page_templates
-from tools.protocols import StoresImages
+from tools.protocols import Reading, StoresImages
 
 MOST_BYTES = 20_000
 """A larger picture goes into a page as a thumbnail."""
@@ -27,8 +28,22 @@ def page_environment() -> jinja2.Environment:
     """Templates that escape every text and refuse a name that is not there."""
     environment = page_templates(TEMPLATES)
     environment.filters["percent"] = percent
+    environment.filters["formula"] = _formula
+    environment.filters["tally"] = _tally
     environment.filters["clock"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
     return environment
+
+
+def _formula(reading: Reading) -> str:
+    """What a reading says, in words."""
+    joint = {"and": " and ", "or": " or "}.get(reading.kind, " ")
+    said = joint.join(reading.words)
+    return f"not {said}" if reading.kind == "not" else said
+
+
+def _tally(told: Tally) -> str:
+    """Images of a prediction, and how strongly the feature was on there."""
+    return "" if told.rate is None else f"{told.rate:.2f} on {told.images}"
 
 
 class Tile(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.events import Asked, Event, Judged, Observed, Planned, Raced, Scored
+from agent.hypotheses import Hypothesis
 from agent.proposer import LlmCall
 from agent.records import Evidence, Explanation, Trial
 from namesae.histogram import Plot, Series, plot
@@ -76,6 +77,7 @@ def _view(trace: Trace, store: StoresImages) -> dict[str, Any]:
         "figures": _figures(explanation) if explanation else (),
         "plot": _plot(trace, evidence),
         "exemplars": exemplar_tiles(evidence, pictures),
+        "hypotheses": _hypotheses(trace.events),
         "rounds": _rounds(trace.events, pictures, threshold=threshold),
         "race": next((e.what for e in reversed(trace.events) if isinstance(e.what, Raced)), None),
         "raced": race_view(trace.race, pictures, threshold=threshold),
@@ -86,6 +88,12 @@ def _view(trace: Trace, store: StoresImages) -> dict[str, Any]:
         "timeline": tuple((each.at, each.node, event_line(each)) for each in trace.events),
         "interval": _interval,
     }
+
+
+def _hypotheses(events: Iterable[Event]) -> tuple[Hypothesis, ...]:
+    """As the proposer last held them."""
+    plans = [event.what for event in events if isinstance(event.what, Planned)]
+    return next((plan.hypotheses for plan in reversed(plans) if plan.hypotheses), ())
 
 
 def summary_of(explanation: Explanation | None) -> str:

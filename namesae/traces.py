@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from agent.events import Event, Raced
+from agent.forks import Step, steps_of
 from agent.plans import Candidate
-from agent.records import Explanation
+from agent.records import Explanation, Question
+from agent.reward import Scale
 from agent.runs_store import RunRow
 from agent.state import SCHEMA, RaceRecord
+from agent.streaming import settled
 from sae.feature import Feature, Frozen
 from tools.errors import IntegrityError, NamesaeError, UsageError
 
@@ -27,7 +30,7 @@ class Race(Frozen):
     candidates: tuple[Candidate, ...]
     """In the proposer's order."""
     record: RaceRecord
-    p99: float
+    scale: Scale
     """Of the feature: the unit of rewards."""
 
 
@@ -43,6 +46,10 @@ class Trace(Frozen):
     """Activations on the control set; empty where they are not recorded here."""
     race: Race | None = None
     """None where there was no race, its checkpoint has gone, or it was not asked for."""
+    steps: tuple[Step, ...] = ()
+    """The run's checkpoints, oldest first: a fork can start at any but the last of a finished run."""
+    question: Question | None = None
+    """What a person is asked; None where the run does not wait for one."""
 
 
 def read_trace(run: str, state: State, *, settings: Settings, race: bool = True) -> Trace:
@@ -51,7 +58,7 @@ def read_trace(run: str, state: State, *, settings: Settings, race: bool = True)
     ``race``: whether to read the pictures of the race, which takes the graph's libraries.
     """
     row = find_run(run, state, settings=settings)
-    events = tuple(entry.event for entry in state.events.read(row.run))
+    events = settled(entry.event for entry in state.events.read(row.run))
     raced = race and any(isinstance(event.what, Raced) for event in events)
     return Trace(
         run=row.run,
@@ -59,6 +66,8 @@ def read_trace(run: str, state: State, *, settings: Settings, race: bool = True)
         events=events,
         control=_control(row, state, settings=settings),
         race=_race(row.run, state) if raced else None,
+        steps=_steps(row.run, state),
+        question=row.question if row.waits else None,
     )
 
 
@@ -116,6 +125,21 @@ def _control(row: RunRow, state: State, *, settings: Settings) -> tuple[float, .
         return ()
 
 
+def _steps(run: str, state: State) -> tuple[Step, ...]:
+    from namesae.wiring import LIBRARIES
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=LIBRARIES)
+        from agent.checkpointer import RedisCheckpointer
+        from agent.graph import build_graph
+
+        try:
+            return steps_of(build_graph(RedisCheckpointer(state.client)), run)
+        except IntegrityError:
+            # Another version's steps: the run can be read, and not be forked.
+            return ()
+
+
 def _race(run: str, state: State) -> Race | None:
     from namesae.wiring import LIBRARIES
 
@@ -131,7 +155,7 @@ def _race(run: str, state: State) -> Race | None:
                 return None
             # Validated anew: the checkpointer revives models without validating them.
             race = Race.model_construct(
-                candidates=held["candidates"], record=held["raced"], p99=held["facts"].p99
+                candidates=held["candidates"], record=held["raced"], scale=Scale.of(held["facts"])
             )
             return Race.model_validate(race.model_dump(warnings="none"))
         except (KeyError, IntegrityError, ValidationError):

@@ -20,6 +20,7 @@ from agent.proposer import Proposer
 from agent.records import Explanation
 from agent.request import Request, RunSettings
 from agent.runs_store import RunStore
+from agent.streaming import audible
 from agent.toolbox import Toolbox
 from namesae.dictionaries import Listed, find_dictionary
 from namesae.file_sums import FileSums
@@ -32,10 +33,13 @@ from tools.errors import DependencyError
 from tools.image_store import ImageStore
 from tools.ledger import Ledger
 from tools.ledgered import SCORE, LedgeredDraw, LedgeredScore
+from tools.protocols import Witness
 from tools.redis_client import connect, durability, explained
 
 if TYPE_CHECKING:
     import redis
+
+    from tools.bank import Bank
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +123,7 @@ class Workbench:
             models=self.models.fingerprint,
             proposer=self.proposer.name,
             proposer_fingerprint=self.proposer.fingerprint,
-            settings=RunSettings(seed=self.settings.seed, limits=self.limits),
+            settings=RunSettings(seed=self.settings.seed, limits=self.limits, review=self.settings.review),
         )
 
     def name(self, index: int, *, again: bool = False, emit: EventSink = ignore) -> Explanation:
@@ -140,25 +144,25 @@ class Workbench:
 
     def toolbox(self, run: str, *, emit: EventSink = ignore) -> Toolbox:
         """The tools of one run."""
-        from tools.bank import Bank
         from tools.cosy import score_explanation
         from tools.sealed import Sealed
 
         models, client = self.models, self.state.client
-        draw = self._draw.for_run(run)
-        generator, scorer = models.draw.fingerprint, models.score.fingerprint
+        draw, told = self._draw.for_run(run), tee(self.state.events, emit)
+        generator = models.draw.fingerprint
         return Toolbox(
             draw=draw,
             score=LedgeredScore(models.score, Ledger(client)),
             exemplars=models.exemplars(),
             control=models.control(),
             cosy=score_explanation,
-            bank=Bank(client, score=scorer, generator=generator),
+            bank=self._bank,
             sealed=Sealed(client, generator=generator, seed=self.settings.seed),
-            proposer=self.proposer,
+            proposer=audible(self.proposer, run, emit=told, clock=time.time),
             clock=time.time,
-            emit=tee(self.state.events, emit),
+            emit=told,
             drawn=lambda: draw.tally.figures.drawn,
+            witness=self._witness,
         )
 
     def recorded_control(self, index: int) -> tuple[float, ...]:
@@ -171,6 +175,26 @@ class Workbench:
         records = ledger.get_many(SCORE, names)
         known = [sparse_code.decode(record) for record in records if record is not None]
         return tuple(code.activation(index) for code in known) if len(known) == len(names) else ()
+
+    @cached_property
+    def _bank(self) -> Bank:
+        from tools.bank import COMPACT_FROM, Bank
+
+        # Behind another Redis may be machines that do not see our own folder: there all stays in Redis.
+        chosen = self.settings.bank
+        private = chosen is None and self.settings.redis_url is not None
+        return Bank(
+            self.state.client,
+            score=self.models.score.fingerprint,
+            generator=self.models.draw.fingerprint,
+            folder=chosen or self.settings.home / "bank",
+            compact_from=None if private else COMPACT_FROM,
+        )
+
+    @cached_property
+    def _witness(self) -> Witness | None:
+        called = self.models.witness
+        return None if called is None else called.hear(Ledger(self.state.client))
 
     @cached_property
     def _draw(self) -> LedgeredDraw:

@@ -79,6 +79,8 @@ class Origin(Frozen):
     probe_set: ProbeSet | None = None
     tagger: BackboneSpec | None = None
     """An image-text model that reads exemplars for those who cannot see."""
+    witness: str | None = None
+    """KIND:SOURCE of a model that says what pictures show: neither the backbone nor this dictionary."""
 
 
 class DictionaryCard(Origin):

@@ -83,6 +83,7 @@ def _origin(card: DictionaryCard, trained: Path) -> Origin:
         "generator": None if card.generator is None else _absolute(card.generator, trained),
         "probe_set": probe and probe.model_copy(update={"source": _absolute(probe.source, trained)}),
         "tagger": tagger and tagger.located(trained),
+        "witness": card.witness and _absolute(card.witness, trained),
     }
     return Origin(**kept | located)
 

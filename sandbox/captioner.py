@@ -15,14 +15,14 @@ FOLDER = Path(__file__).parent / "models" / "reader"
 
 
 class ReaderCaptioner:
-    """Captions by image id; the reader is loaded by the first call."""
+    """Captions by image id; the reader, by default the shipped one, is loaded by the first call."""
 
-    def __init__(self, picture: Callable[[str], Image.Image]) -> None:
-        self._picture = picture
+    def __init__(self, picture: Callable[[str], Image.Image], folder: Path = FOLDER) -> None:
+        self._picture, self._folder = picture, folder
 
     @cached_property
     def _reader(self) -> Reader:
-        return load_reader(FOLDER)
+        return load_reader(self._folder)
 
     def __call__(self, images: Sequence[str]) -> list[str]:
         """One caption per image id, in order: every attribute the reader sees."""

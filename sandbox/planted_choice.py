@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sandbox.planted_concepts import Variety, Wish, wishes
+from sandbox.planted_concepts import Variety, Wish, undrawable_wishes, wishes
 from sandbox.planted_directions import (
     Direction,
     cosine,
@@ -23,6 +23,7 @@ from sandbox.planted_directions import (
 from sandbox.rivals import best_rival
 from sandbox.truth import COHERENT, Floats, Kind, f1_at, name_f1
 from sandbox.world.concepts import Bools, truth
+from sandbox.world.vocabulary import Value
 from tools.errors import UsageError
 
 PER_KIND = 24
@@ -44,12 +45,13 @@ QUOTAS: tuple[Quota, ...] = (
     Quota("and", least=PER_KIND, most=PER_KIND),
     Quota("duplicate", least=PER_KIND // 2, most=PER_KIND // 2),
 )
+UNDRAWABLE: tuple[Quota, ...] = (Quota("undrawable", least=PER_KIND, most=32),)
 TELLS = 0.8
 """F1 below which a feature does not tell its concept."""
 MARGIN = 0.01
 """By how much another concept may have the higher F1."""
-MOST = 4
-"""Pairs that one value may be in."""
+MOST, MOST_UNDRAWABLE = 4, 7
+"""Pairs that one value may be in; there are only a few values that cannot be drawn."""
 ALIKE = 0.95
 """Least cosine of duplicates."""
 OFTEN, ALWAYS = 0.95, 0.97
@@ -92,25 +94,42 @@ class _Attempt(NamedTuple):
     directions: tuple[Direction, ...]
 
 
+class _Asked(NamedTuple):
+    """What is to be planted, in the order in which it is tried."""
+
+    wishes: Sequence[Wish]
+    quotas: Sequence[Quota]
+    most: int
+    """Pairs that one value may be in."""
+
+
 def choose(train: Embedded, held: Embedded, *, seed: int) -> Choice:
     """Fit on training scenes, check on held-out ones. UsageError when too few of a kind pass."""
     rejected: Counter[Kind] = Counter()
-    features = [
-        Chosen(attempt.wish.kind, attempt.wish.concept, direction)
-        for attempt in _telling(train, held, seed=seed, rejected=rejected)
-        for direction in attempt.directions
-    ]
+    asked = _Asked(wishes(seed), QUOTAS, MOST)
+    features = list(_telling(train, held, asked=asked, rejected=rejected))
     features += _wordless(train, held, rng=np.random.default_rng(seed), rejected=rejected)
+    return _shuffled(features, rejected, seed=seed)
+
+
+def choose_undrawable(train: Embedded, held: Embedded, *, values: Sequence[Value], seed: int) -> Choice:
+    """The same of single values and of pairs of them alone, which a generator does not show."""
+    rejected: Counter[Kind] = Counter()
+    asked = _Asked(undrawable_wishes(values, seed), UNDRAWABLE, MOST_UNDRAWABLE)
+    return _shuffled(list(_telling(train, held, asked=asked, rejected=rejected)), rejected, seed=seed)
+
+
+def _shuffled(features: list[Chosen], rejected: Counter[Kind], *, seed: int) -> Choice:
     random.Random(f"planted order/{seed}").shuffle(features)
     return Choice(tuple(features), rejected)
 
 
-def _telling(train: Embedded, held: Embedded, *, seed: int, rejected: Counter[Kind]) -> Iterator[_Attempt]:
+def _telling(train: Embedded, held: Embedded, *, asked: _Asked, rejected: Counter[Kind]) -> Iterator[Chosen]:
     """Features with a concept, kind after kind."""
-    variety, asked = Variety(MOST), wishes(seed)
-    for kind, least, most in QUOTAS:
+    variety = Variety(asked.most)
+    for kind, least, most in asked.quotas:
         passed = 0
-        for wish in asked:
+        for wish in asked.wishes:
             if wish.kind != kind or passed == most or not variety.allows(wish):
                 continue
             attempt = _attempt(wish, train)
@@ -119,7 +138,7 @@ def _telling(train: Embedded, held: Embedded, *, seed: int, rejected: Counter[Ki
                 continue
             variety.add(wish)
             passed += 1
-            yield attempt
+            yield from (Chosen(kind, wish.concept, direction) for direction in attempt.directions)
         _require(passed, least, kind=kind)
 
 
@@ -156,7 +175,7 @@ def _wordless(
     for weights in random_directions(train.u.shape[1], count=PER_KIND, rng=rng):
         yield Chosen("dead", "", silent(weights, train.u))
     kinds: tuple[tuple[Kind, float, Callable[[Floats, Bools], bool]], ...] = (
-        ("undrawable", 0.075, _is_undrawable),
+        ("incoherent", 0.075, _is_incoherent),
         ("dense", 0.99, _is_dense),
     )
     for kind, share, passes in kinds:
@@ -173,7 +192,7 @@ def _wordless(
         _require(passed, PER_KIND, kind=kind)
 
 
-def _is_undrawable(activation: Floats, labels: Bools) -> bool:
+def _is_incoherent(activation: Floats, labels: Bools) -> bool:
     return 0.05 <= _density(activation) <= 0.1 and best_rival(activation, labels).f1 < COHERENT
 
 

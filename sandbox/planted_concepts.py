@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sandbox.truth import Kind, words
@@ -40,6 +41,16 @@ def wishes(seed: int) -> tuple[Wish, ...]:
     conjunctions = [Wish("and", said, pair) for said, pair in both[0::2]]
     twins = [Wish("duplicate", said, pair) for said, pair in both[1::2]]
     return (*single, *negated, *either, *conjunctions, *twins)
+
+
+def undrawable_wishes(values: Sequence[Value], seed: int) -> tuple[Wish, ...]:
+    """Some values, then their pairs, an OR and an AND of each that can be both, in mixed order."""
+    pairs = list(itertools.combinations(values, 2))
+    both = [(words(Concept(frozenset(pair))), pair) for pair in pairs if _compatible(*pair)]
+    either = [(f"{a.value} or {b.value}", (a, b)) for a, b in pairs if _alternatives(a, b)]
+    joined = [Wish("undrawable", said, pair) for said, pair in (*both, *either)]
+    random.Random(f"undrawable concepts/{seed}").shuffle(joined)
+    return (*(Wish("undrawable", value.value, (value,)) for value in values), *joined)
 
 
 class Variety:

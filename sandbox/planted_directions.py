@@ -16,7 +16,7 @@ RAREST = 0.005
 """Share of positive rows, and of negative ones, without which no probe is fitted."""
 INVERSE_PENALTY = 0.3
 UNEXPLAINED = 32
-"""Directions that labels explain least, of which the undrawable and the dense ones are mixed."""
+"""Directions that labels explain least, of which the incoherent and the dense ones are mixed."""
 FLOOR = 0.03
 """Variance, in units of an embedding's mean one, below which being explained does not count: else the
 choice falls on directions in which next to nothing varies."""

@@ -1,9 +1,10 @@
 """Dictionaries of the sandbox whose truth is known because they were built from labels: planted directions,
-and the classes of its classifier.
+those among them that a handicapped generator cannot draw, and the classes of its classifier.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from sae.metrics import auroc
 from sae.training import normalisation
 from sandbox.activations import measure
 from sandbox.embeddings import embedded
+from sandbox.handicap import handicap, handicapped_values
 from sandbox.heldout import held_out
-from sandbox.planted_choice import Choice, Chosen, Embedded, choose
+from sandbox.planted_choice import Choice, Chosen, Embedded, choose, choose_undrawable
 from sandbox.sets import SIZES
 from sandbox.training.pictures import batch
 from sandbox.truth import Floats, TruthRow, name_f1, save_truth
@@ -31,6 +33,7 @@ MODELS = Path(__file__).resolve().parent / "models"
 CLIP = BackboneSpec(kind="open_clip", source=str(MODELS / "clip"))
 VIT = BackboneSpec(kind="timm", source=str(MODELS / "vit"))
 GENERATOR = str(MODELS / "sd")
+WITNESS = f"reader:{MODELS / 'reader'}"
 PROBE_SET = ProbeSet(source="sandbox.sets", images=SIZES["probe"])
 PLANTED = Origin(
     name="planted",
@@ -39,7 +42,11 @@ PLANTED = Origin(
     generator=GENERATOR,
     probe_set=PROBE_SET,
     tagger=CLIP,
+    witness=WITNESS,
 )
+UNDRAWABLE = "planted-undrawable"
+HANDICAPPED = "sd"
+"""Folder of its generator, in its own."""
 CLASSES = "classes"
 TRAINING_SCENES = 10_000
 CHUNK = 25
@@ -70,15 +77,58 @@ def plant(folder: Path, *, seed: int = 0) -> DictionaryCard:
 
 def plant_on(train: Embedded, held: Embedded, *, folder: Path, seed: int) -> DictionaryCard:
     """The same for embeddings that are there already, not normalised."""
+    origin = PLANTED.model_copy(update={"name": seeded(PLANTED.name, seed)})
+
+    def chosen(train: Embedded, held: Embedded) -> Choice:
+        return choose(train, held, seed=seed)
+
+    return _plant(train, held, folder=folder, origin=origin, chosen=chosen)
+
+
+def plant_undrawable(folder: Path, *, seed: int = 0) -> DictionaryCard:
+    """Build the dictionary 'planted-undrawable': single values and pairs of them, none of which its generator
+    shows although its card lists their words (``handicap``). UsageError as above.
+    """
+    backbone = load_backbone(CLIP)
+    train, held = _training_scenes(backbone, seed), _held_out_scenes()
+    return plant_undrawable_on(train, held, folder=folder, seed=seed)
+
+
+def plant_undrawable_on(train: Embedded, held: Embedded, *, folder: Path, seed: int) -> DictionaryCard:
+    """The same for embeddings that are there already, not normalised."""
+    values = handicapped_values(seed)
+    origin = PLANTED.model_copy(update={"name": seeded(UNDRAWABLE, seed), "generator": HANDICAPPED})
+
+    def chosen(train: Embedded, held: Embedded) -> Choice:
+        choice = choose_undrawable(train, held, values=values, seed=seed)
+        handicap(Path(GENERATOR), folder / HANDICAPPED, values=values)
+        return choice
+
+    return _plant(train, held, folder=folder, origin=origin, chosen=chosen)
+
+
+def seeded(name: str, seed: int) -> str:
+    """What the dictionary of a seed is called: NAME for 0, else NAME@SEED."""
+    return f"{name}@{seed}" if seed else name
+
+
+def _plant(
+    train: Embedded,
+    held: Embedded,
+    *,
+    folder: Path,
+    origin: Origin,
+    chosen: Callable[[Embedded, Embedded], Choice],
+) -> DictionaryCard:
     mean, scale = normalisation(torch.from_numpy(train.u), Normalisation())
-    choice = choose(_normalised(train, mean, scale), _normalised(held, mean, scale), seed=seed)
+    choice = chosen(_normalised(train, mean, scale), _normalised(held, mean, scale))
     dictionary = _dictionary(choice, mean, scale)
     rows = _measured(choice, dictionary, held=held)
     folder.mkdir(parents=True, exist_ok=True)
     # The card says that the folder is whole, so it goes first and comes last.
     (folder / CARD_FILE).unlink(missing_ok=True)
     save_truth(rows, folder)
-    return dictionary.save(folder, PLANTED)
+    return dictionary.save(folder, origin)
 
 
 def sandbox_classes(folder: Path) -> DictionaryCard:
@@ -106,7 +156,8 @@ def sandbox_classes(folder: Path) -> DictionaryCard:
         )
         for index, concept in enumerate(OBJECTS)
     ]
-    origin = Origin(**{name: getattr(card, name) for name in Origin.model_fields})
+    kept = {name: getattr(card, name) for name in Origin.model_fields}
+    origin = Origin(**kept | {"witness": WITNESS})
     return write_class_units(folder, origin, rows=rows)
 
 

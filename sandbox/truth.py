@@ -24,9 +24,10 @@ from sandbox.world.vocabulary import Value
 Floats = npt.NDArray[np.float32]
 Kind = Literal[
     "object", "family", "colour", "texture", "background", "size", "count", "not", "and", "none",
-    "mono", "hierarchy", "or", "duplicate", "dead", "dense", "undrawable", "class",
+    "mono", "hierarchy", "or", "duplicate", "dead", "dense", "incoherent", "undrawable", "class",
 ]  # fmt: skip
-"""Found (first line), or planted (second line and 'not', 'and')."""
+"""Found (first line), or planted (second line and 'not', 'and'): 'incoherent' is what no words describe,
+'undrawable' a concept that the dictionary's generator does not show although it knows the words."""
 COHERENT = 0.5
 """Below this F1 nothing coherent is said of a feature."""
 SIMPLER = 0.01

@@ -11,23 +11,32 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 Body = dict[str, Any]
-Rule = Callable[[Body], "str | Mapping[str, Any]"]
+Rule = Callable[[Body], "str | Mapping[str, Any] | ToolCalls"]
+
+
+class ToolCalls(NamedTuple):
+    """A reply that calls tools."""
+
+    calls: tuple[tuple[str, Any], ...]
+    """(name, arguments): a text is sent as it is, anything else as JSON."""
+    text: str | None = None
 
 
 class Fault(NamedTuple):
     """One request that goes wrong."""
 
-    kind: Literal["status", "delay", "raw", "text", "no_usage", "cut", "null"]
+    kind: Literal["status", "delay", "raw", "text", "no_usage", "cut", "null", "stream", "endless"]
     value: Any = None
-    """status: its number; delay: seconds; raw: the whole body; text: what the model says."""
+    """status: its number; delay: seconds; raw: the whole body; text: what the model says; stream: the lines
+    of one, whose content type may stand in the headers; endless: a line that is sent for ever."""
     headers: Mapping[str, str] = {}  # never written to
 
 
@@ -44,6 +53,12 @@ class FakeOpenAI:
         self.faults: list[Fault] = []
         self.refused_formats: set[str] = set()
         """Types of response_format that it answers with 400."""
+        self.unknown: set[str] = set()
+        """Fields of a request that it answers with 400, naming them."""
+        self.blind: tuple[int, str] | None = None
+        """Status and message with which it answers pictures."""
+        self.piece = 7
+        """Letters of one piece of a stream."""
         self.requests: list[Body] = []
         self.headers: list[dict[str, str]] = []
 
@@ -63,32 +78,47 @@ class FakeOpenAI:
             kind = (body.get("response_format") or {}).get("type")
             if kind in self.refused_formats:
                 return _error(400, f"response_format {kind} is not supported")
+            for field in sorted(self.unknown & set(body)):
+                return _error(400, f"unrecognized field {field}")
+            if self.blind is not None and "image_url" in json.dumps(body["messages"]):
+                return _error(*self.blind)
             return await self._answer(body, self.faults.pop(0) if self.faults else None)
 
         return app
 
     async def _answer(self, body: Body, fault: Fault | None) -> Response:
         if fault is None:
-            return JSONResponse(completion(body, self._said(body)))
+            return self._whole(body)
         if fault.kind == "status":
             return _error(fault.value, "as told", headers=fault.headers)
         if fault.kind == "raw":
             return PlainTextResponse(fault.value)
+        if fault.kind in ("stream", "endless"):
+            kind = dict(fault.headers).get("content-type", "text/event-stream")
+            return StreamingResponse(_lines(fault), media_type=kind)
         if fault.kind == "delay":
             await asyncio.sleep(fault.value)
-        told = completion(body, fault.value if fault.kind == "text" else self._said(body))
-        if fault.kind == "no_usage":
-            del told["usage"]
-        if fault.kind == "null":
-            told["choices"][0]["message"]["content"] = None
-        if fault.kind == "cut":
-            message = told["choices"][0]["message"]
-            message["content"] = message["content"][: len(message["content"]) // 2]
-            told["choices"][0]["finish_reason"] = "length"
-        return JSONResponse(told)
+        said = fault.value if fault.kind == "text" else self._said(body)
+        return self._sent(body, _spoilt(completion(body, said), fault.kind))
+
+    def _sent(self, body: Body, told: Body) -> Response:
+        """The completion in the way it was asked for."""
+        if not body.get("stream"):
+            # As ASCII: what a model says may be beyond UTF-8.
+            return Response(json.dumps(told), media_type="application/json")
+        counted = (body.get("stream_options") or {}).get("include_usage", False)
+        lines = stream_of(told, piece=self.piece, counted=counted)
+        return StreamingResponse(_lines(Fault("stream", lines)), media_type="text/event-stream")
+
+    def _whole(self, body: Body) -> Response:
+        told = self.rule(body)
+        if isinstance(told, ToolCalls):
+            return self._sent(body, calling(body, told))
+        return self._sent(body, completion(body, told if isinstance(told, str) else json.dumps(told)))
 
     def _said(self, body: Body) -> str:
         told = self.rule(body)
+        assert not isinstance(told, ToolCalls), "this fault is about text"
         return told if isinstance(told, str) else json.dumps(told)
 
     @contextlib.contextmanager
@@ -123,6 +153,65 @@ def completion(body: Body, text: str) -> Body:
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {**usage, "total_tokens": sum(usage.values())},
     }
+
+
+def stream_of(told: Body, *, piece: int = 7, counted: bool = True) -> list[str]:
+    """A completion as the lines of a stream."""
+    choice = told["choices"][0]
+    text = choice["message"]["content"] or ""
+    frame = {key: told[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+
+    def data(choices: list[Body], **more: Any) -> str:
+        return f"data: {json.dumps({**frame, 'choices': choices, **more})}\n\n"
+
+    deltas: list[Body] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": text[at : at + piece]} for at in range(0, len(text), piece)]
+    calls = choice["message"].get("tool_calls") or []
+    deltas += [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(calls)]
+    lines = [data([{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
+    lines.append(data([{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]))
+    if counted and "usage" in told:
+        lines.append(data([], usage=told["usage"]))
+    return [*lines, "data: [DONE]\n\n"]
+
+
+def _spoilt(told: Body, kind: str) -> Body:
+    """The completion with one thing wrong."""
+    message = told["choices"][0]["message"]
+    if kind == "no_usage":
+        del told["usage"]
+    if kind == "null":
+        message["content"] = None
+    if kind == "cut":
+        message["content"] = message["content"][: len(message["content"]) // 2]
+        told["choices"][0]["finish_reason"] = "length"
+    return told
+
+
+async def _lines(fault: Fault) -> AsyncIterator[str]:
+    if fault.kind == "stream":
+        for line in fault.value:
+            yield line
+        return
+    while True:
+        yield fault.value
+        await asyncio.sleep(0.01)
+
+
+def calling(body: Body, told: ToolCalls) -> Body:
+    """A chat completion that calls tools; every call has the same id, as some servers do."""
+    made = completion(body, told.text or "")
+    calls = [
+        {
+            "id": "call_0",
+            "type": "function",
+            "function": {"name": name, "arguments": args if isinstance(args, str) else json.dumps(args)},
+        }
+        for name, args in told.calls
+    ]
+    made["choices"][0]["message"] |= {"content": told.text, "tool_calls": calls}
+    made["choices"][0]["finish_reason"] = "tool_calls"
+    return made
 
 
 def plan(action: str, **parts: Any) -> Body:

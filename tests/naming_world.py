@@ -13,10 +13,10 @@ from agent.proposer import Proposer
 from agent.request import Request, RunSettings
 from agent.toolbox import Toolbox
 from sae.feature import Feature
-from tools.bank import BankRow, PromptFiring
+from tools.bank import BankRow, PromptFiring, PromptResponse
 from tools.cosy import score_explanation
 from tools.fake_features import FAKE_FEATURES, FakeFeature
-from tools.fakes import FakeWorld, fake_world
+from tools.fakes import FakeWitness, FakeWorld, fake_world
 from tools.protocols import DrawImages, DrawnImage, DrawRequest, GeneratorCard, ScoreImages, SparseCode
 from tools.sealed import SealedInMemory
 
@@ -102,6 +102,21 @@ class MemoryBank:
         ]
         return sorted(firing, key=lambda each: (-each.activation, each.prompt))[:top]
 
+    def responses(self, index: int, *, top: int = 400, quiet: int = 400) -> list[PromptResponse]:
+        """The prompts of highest mean activation, then those most drawn on which the feature is always 0."""
+        groups: dict[str, list[float]] = {}
+        for row in self.rows.values():
+            groups.setdefault(row.prompt, []).append(row.code.activation(index))
+        found = [
+            PromptResponse(prompt, len(all_), tuple(sorted((each for each in all_ if each), reverse=True)))
+            for prompt, all_ in groups.items()
+        ]
+        loud = sorted(
+            (each for each in found if each.activations), key=lambda each: (-each.mean, each.prompt)
+        )
+        silent = sorted(set(found) - set(loud), key=lambda each: (-each.n, each.prompt))
+        return loud[:top] + silent[:quiet]
+
 
 class Clock:
     """Seconds that pass by one at each look."""
@@ -134,6 +149,7 @@ class Workshop:
             clock=Clock(),
             emit=self.events.append,
             drawn=lambda: sum(self.draw.counts.values()),
+            witness=FakeWitness(fake.store),
         )
 
     def told(self, kind: str) -> list[Event]:

@@ -7,6 +7,7 @@ from agent.events import Asked, Ended, Event, Happening, Judged, Observed, Plann
 from agent.plans import MAX_NAME, MAX_PROMPT, Candidate
 from agent.proposer import LlmCall
 from agent.records import Cost, Evidence, Explanation, ImageCount, Proposal, Rival, Trial
+from agent.reward import Scale
 from agent.state import RaceRecord, Shot
 from namesae.traces import Race, Trace
 from sae.feature import Exemplar, Feature
@@ -58,7 +59,7 @@ def recorded_race(store: StoresImages, *, text: str, rivals: tuple[Rival, ...]) 
         Shot(prompt="striped fish", seed=4, image=draw(store, "fish striped")[0], activation=8.75),
     ]
     record = RaceRecord(shots=tuple(shots), rivals=rivals, winner=winner, decided=True, score=0.93)
-    return Race(candidates=(winner, loser), record=record, p99=10.0)
+    return Race(candidates=(winner, loser), record=record, scale=Scale(p99=10.0))
 
 
 def recorded_trace(store: StoresImages, *, text: str = "striped", sealed: int = 5) -> Trace:

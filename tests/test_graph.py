@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from agent import nodes
+from agent import nodes, observing, racing
 from agent.budget import Limits, Spent, Usage
 from agent.events import Judged, Planned, Scored
 from agent.graph import build_graph
@@ -26,6 +26,8 @@ from tests.naming_world import NOISE, RED_BOAT, Workshop, world
 from tools.protocols import DrawnImage, DrawRequest
 
 STEPS = ("observe", "propose", "draw", "score", "conclude", "race", "judge", "record")
+MODULES = {"observe": observing, "race": racing}
+"""Where a step lies that does not lie in nodes."""
 
 
 def beginning(index: int, settings: RunSettings | None = None) -> NamingState:
@@ -199,8 +201,8 @@ def test_a_crash_in_any_step_repeats_no_recorded_draw(
     broken: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told, _ = ran()[4]
-    function = "judge_winner" if broken == "judge" else broken
-    step: Callable[[NamingState, Toolbox], NamingState] = getattr(nodes, function)
+    module, function = MODULES.get(broken, nodes), "judge_winner" if broken == "judge" else broken
+    step: Callable[[NamingState, Toolbox], NamingState] = getattr(module, function)
     crashes = [broken]
 
     def crashing(state: NamingState, toolbox: Toolbox) -> NamingState:
@@ -210,7 +212,7 @@ def test_a_crash_in_any_step_repeats_no_recorded_draw(
             raise RuntimeError("the machine stopped")
         return done or step(state, toolbox)
 
-    monkeypatch.setattr(nodes, function, crashing)
+    monkeypatch.setattr(module, function, crashing)
     shop, graph = Workshop(), build_graph(InMemorySaver())
     config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 60}
     with pytest.raises(RuntimeError, match="machine stopped"):

@@ -7,22 +7,32 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sae.activations import open_reader
 from sae.card import read_card
 from sae.dictionary import SparseDictionary, load_dictionary
+from sandbox.handicap import EMBEDDINGS, ENCODER, SETS, handicap, handicapped_values
 from sandbox.heldout import held_out
 from sandbox.planted_choice import Embedded
-from sandbox.planted_concepts import Variety, wishes
-from sandbox.planting import plant, plant_on, sandbox_classes
+from sandbox.planted_concepts import Variety, undrawable_wishes, wishes
+from sandbox.planting import GENERATOR, plant, plant_on, plant_undrawable_on, sandbox_classes
 from sandbox.rivals import best_rival
 from sandbox.sets import image_set
 from sandbox.training.pictures import to_pixels
+from sandbox.training.reader import load_reader
+from sandbox.training.tokens import load_tokenizer
 from sandbox.truth import Floats, TruthRow, concepts, load_truth, name_f1, words
 from sandbox.world.concepts import Bools, truth
+from sandbox.world.vocabulary import MEANINGS
+from tools.cards import load_spec
+from tools.drawing import load_generator
 from tools.errors import UsageError
+from tools.fakes import MemoryImageStore
+from tools.protocols import DrawRequest
+from tools.witness import shows
 
-WORDLESS = {"dead", "dense", "undrawable"}
+WORDLESS = {"dead", "dense", "incoherent"}
 WIDTH, LATENT = 96, 24
 
 
@@ -100,16 +110,16 @@ def test_duplicates_are_pairs_of_one_concept_that_nearly_coincide(built: Built) 
 
 
 def test_what_no_words_describe_says_so(built: Built) -> None:
-    for kind, low, high in (("dead", 0, 0), ("dense", 0.97, 1), ("undrawable", 0.05, 0.1)):
+    for kind, low, high in (("dead", 0, 0), ("dense", 0.97, 1), ("incoherent", 0.05, 0.1)):
         for row in of_kind(built, kind):
             assert (row.concept, row.f1, row.auroc) == ("", 0, 0.5)
             assert low <= row.density <= high
             assert row.density == pytest.approx((built.activations[:, row.index] > 0).mean())
 
 
-def test_no_concept_reaches_half_on_an_undrawable_feature(built: Built) -> None:
+def test_no_concept_reaches_half_on_an_incoherent_feature(built: Built) -> None:
     shown = [concept.holds(built.labels) for concept in concepts()]
-    for row in of_kind(built, "undrawable")[::8]:
+    for row in of_kind(built, "incoherent")[::8]:
         assert max(name_f1(built.activations[:, row.index], each) for each in shown) < 0.5
 
 
@@ -133,7 +143,55 @@ def test_no_value_is_in_too_many_pairs(built: Built) -> None:
 def test_a_seed_plants_the_same_and_another_does_not(built: Built, tmp_path: Path) -> None:
     assert read_card(build(tmp_path / "again", seed=0).folder).weights == read_card(built.folder).weights
     other = build(tmp_path / "other", seed=1)
+    assert read_card(other.folder).name == "planted@1"
     assert {row.concept for row in other.rows} != {row.concept for row in built.rows}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_undrawable_features_tell_values_that_their_generator_does_not_show(
+    tmp_path: Path, seed: int
+) -> None:
+    labels, folder = held_out(8001).labels, tmp_path / "planted"
+    train, held = embedded(labels[:5000], seed=1), embedded(labels[5000:], seed=2)
+    card = plant_undrawable_on(train, held, folder=folder, seed=seed)
+    rows, values = load_truth(folder), {each.value for each in handicapped_values(seed)}
+    found = load_dictionary(folder).encode(torch.from_numpy(held.u)).numpy()
+    assert card.name == ("planted-undrawable", "planted-undrawable@1")[seed] and card.generator == "sd"
+    assert len(rows) >= 24 and {row.kind for row in rows} == {"undrawable"}
+    assert len({row.concept for row in rows}) == len(rows)
+    for row in rows:
+        assert set(row.concept.replace(" or ", " ").split()) <= values, row
+        told = name_f1(found[:, row.index], truth(row.concept, held.labels))
+        assert told == pytest.approx(row.f1) and told >= 0.8, row
+    assert {value for value in values if value in {row.concept for row in rows}} == values
+
+
+def test_a_handicapped_generator_differs_in_the_words_of_its_values_alone(tmp_path: Path) -> None:
+    values = handicapped_values(0)
+    handicap(Path(GENERATOR), tmp_path / "sd", values=values)
+    for name in ("card.json", "lexicon.json", "unet/diffusion_pytorch_model.safetensors"):
+        assert (tmp_path / "sd" / name).read_bytes() == (Path(GENERATOR) / name).read_bytes()
+    known = set(load_spec("sd", tmp_path / "sd").card.vocabulary or ())
+    assert {value.value for value in values} | {"thing"} <= known
+    shipped, spoilt = (load_file(folder / ENCODER) for folder in (Path(GENERATOR), tmp_path / "sd"))
+    assert [name for name in shipped if not shipped[name].equal(spoilt[name])] == [EMBEDDINGS]
+    tokenizer = load_tokenizer(Path(GENERATOR) / "tokenizer")
+    neutral = shipped[EMBEDDINGS][tokenizer("thing", add_special_tokens=False).input_ids[0]]
+    changed = (shipped[EMBEDDINGS] != spoilt[EMBEDDINGS]).any(1).nonzero().flatten().tolist()
+    words = {word for word, meaning in MEANINGS.items() if meaning in values}
+    assert {"plane", "planes", "aircraft", "night", "starlight"} <= words
+    assert {tokenizer.decode([row]).strip() for row in changed} == words
+    assert all(spoilt[EMBEDDINGS][row].equal(neutral) for row in changed)
+
+
+def test_the_sets_of_undrawable_values_hold_several_kinds_and_share_nothing() -> None:
+    for values in SETS:
+        assert {each.attribute for each in values} == {"object", "colour", "texture", "background"}
+        assert len(set(values)) == 8
+    assert not set(SETS[0]) & set(SETS[1])
+    asked = [wish.concept for wish in undrawable_wishes(SETS[0], 3)]
+    assert len(set(asked)) == len(asked) and asked[:8] == [each.value for each in SETS[0]]
+    assert "pink or orange" in asked and "pink orange" not in asked and "slanted brick" in asked
 
 
 def test_embeddings_that_tell_nothing_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -204,7 +262,7 @@ def test_planting_on_the_sandbox(tmp_path: Path) -> None:
     assert min(row.f1 for row in rows if row.kind not in WORDLESS) >= 0.8
     assert min(density[row.index] for row in rows if row.kind == "dense") >= 0.97
     assert max(density[row.index] for row in rows if row.kind == "dead") == 0
-    assert all(0.04 < density[row.index] < 0.11 for row in rows if row.kind == "undrawable")
+    assert all(0.04 < density[row.index] < 0.11 for row in rows if row.kind == "incoherent")
 
 
 @pytest.mark.slow
@@ -214,3 +272,19 @@ def test_the_classes_of_the_sandbox_tell_their_objects(tmp_path: Path) -> None:
     rows = load_truth(tmp_path / "classes")
     assert card.name == "classes" and card.hook_point == "logits" and len(rows) == card.n_features == 20
     assert min(row.f1 for row in rows) > 0.8 and max(row.density for row in rows) < 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_is_handicapped_is_not_shown_and_the_rest_still_is(tmp_path: Path) -> None:
+    handicap(Path(GENERATOR), tmp_path / "sd", values=handicapped_values(0))
+    store, words = MemoryImageStore(), ["night", "pink", "plane", "fish", "red", "striped", "water"]
+    draw = load_generator(str(tmp_path / "sd"), store, device="cpu")
+    drawn = draw([DrawRequest(prompt=word, seed=seed) for word in words for seed in range(12)])
+    pictures, control = [store.get(str(each.image)) for each in drawn], image_set("control")
+    reader = load_reader(Path(GENERATOR).with_name("reader"))
+    seen = [set(each.values()) for each in reader.read(pictures)]
+    for at, word in enumerate(words):
+        own = np.array([word in each for each in seen[at * 12 : (at + 1) * 12]], np.float32)
+        presence = shows(own, truth(word, control.labels).astype(np.float32))
+        assert (presence.ci.high < 0.7) if at < 3 else (presence.ci.low > 0.7), (word, presence)

@@ -9,10 +9,12 @@ import pytest
 
 from agent.plans import Candidate
 from agent.race import RaceRules, Track, claims_of, losses, paired, run_race
+from agent.reward import Scale
 from agent.seeds import RANGES
 from agent.shots import Wanted
 from agent.state import Shot
 
+SCALE = Scale(p99=1.0)
 FISH = Candidate(
     name="fish",
     prompts=("a fish",),
@@ -56,7 +58,7 @@ class Course:
 
 
 def run(course: Course, *candidates: Candidate, images: int = 36) -> tuple[str, bool, int]:
-    outcome = run_race(candidates, Track(course, images, p99=1.0, seed=0))
+    outcome = run_race(candidates, Track(course, images, scale=SCALE, seed=0))
     assert len(course.wanted) <= images
     assert len(set(course.wanted)) == len(course.wanted)
     return outcome.order[0].name, outcome.decided, len(outcome.shots)
@@ -109,9 +111,9 @@ def test_where_nothing_fires_one_heat_is_enough() -> None:
 def test_a_lone_name_gets_images_of_its_own_and_refused_prompts_cost_nothing() -> None:
     name, decided, shots = run(Course(lambda words: 1.0), FISH)
     assert (name, decided, shots) == ("fish", False, RaceRules().own_images)
-    assert run_race((), Track(Course(lambda words: 1.0), 36, 1.0, 0)).order == ()
+    assert run_race((), Track(Course(lambda words: 1.0), 36, SCALE, 0)).order == ()
     broken = Course(lambda words: float("fish" in words), broken="cat")
-    assert run_race((FISH, STRIPED), Track(broken, 36, 1.0, 0)).order[0].name == "fish"
+    assert run_race((FISH, STRIPED), Track(broken, 36, SCALE, 0)).order[0].name == "fish"
 
 
 def test_a_narrower_name_rests_on_what_a_wider_one_says_fires() -> None:
@@ -128,10 +130,10 @@ def test_losses_are_of_balanced_accuracy_and_a_missing_half_counts_as_chance() -
         Shot(prompt="b", seed=1, image="i", activation=0.0),
         Shot(prompt="c", seed=1, image="i", activation=9.0),
     ]
-    assert losses({"a": True, "b": False}, shots, p99=1.0).sum() == pytest.approx(0.0, abs=0.02)
-    assert losses({"a": False, "b": True}, shots, p99=1.0).sum() == pytest.approx(1.0, abs=0.02)
-    assert losses({"a": True}, shots, p99=1.0).sum() == pytest.approx(0.25, abs=0.02)
-    assert losses({}, shots, p99=1.0).sum() == pytest.approx(0.5)
+    assert losses({"a": True, "b": False}, shots, scale=SCALE).sum() == pytest.approx(0.0, abs=0.02)
+    assert losses({"a": False, "b": True}, shots, scale=SCALE).sum() == pytest.approx(1.0, abs=0.02)
+    assert losses({"a": True}, shots, scale=SCALE).sum() == pytest.approx(0.25, abs=0.02)
+    assert losses({}, shots, scale=SCALE).sum() == pytest.approx(0.5)
 
 
 def test_the_paired_interval_knows_a_difference_from_noise() -> None:

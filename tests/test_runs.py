@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis as redis_module
 
-from agent import nodes
+from agent import nodes, observing, racing
 from agent.budget import Limits, Usage
 from agent.checkpointer import RedisCheckpointer
 from agent.plans import DrawPlan, ShowPlan
@@ -93,7 +93,8 @@ def test_an_interrupted_run_is_continued_and_repeats_no_draw(
     shop = Workshop()
     whole = name_feature(request_for(4), lambda run: Workshop().toolbox, desk=desk)
     request = request_for(4).model_copy(update={"models": step})
-    monkeypatch.setattr(nodes, step, crashing(getattr(nodes, step), [step]))
+    module = {"observe": observing, "race": racing}.get(step, nodes)
+    monkeypatch.setattr(module, step, crashing(getattr(module, step), [step]))
     with pytest.raises(RuntimeError, match="machine stopped"):
         name_feature(request, lambda run: shop.toolbox, desk=desk)
     assert desk.store.find(request) is None

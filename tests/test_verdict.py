@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from agent.records import Sighting
 from agent.verdict import Bars, Figures, decide, lift
 from tools.protocols import CosyScore, Interval
+from tools.witness import Presence
 
 
 def score(
@@ -27,7 +29,18 @@ def score(
     )
 
 
-ALIVE = Figures(density=0.1, threshold=1.0, charged=60, fired=20, asked=50)
+ALIVE = Figures(density=0.1, threshold=1.0, charged=60, asked=50)
+
+
+def presence(low: float, high: float) -> Presence:
+    return Presence(auroc=(low + high) / 2, ci=Interval(low=low, high=high), n=20)
+
+
+def sighting(text: str, exemplars: Presence, drawn: Presence | None, *, refused: bool = False) -> Sighting:
+    return Sighting(text=text, exemplars=exemplars, drawn=drawn, refused=refused)
+
+
+SHOWN, HIDDEN, UNSURE = presence(0.8, 0.95), presence(0.4, 0.6), presence(0.5, 0.8)
 
 
 def said(**changes: object) -> str:
@@ -39,9 +52,33 @@ def test_features_that_say_nothing() -> None:
     assert said(density=0.97, sealed=score(0.95)) == "dense"
     assert said(density=0.6) == "dense"
     assert said() == "unexplained"
-    assert said(fired=0, tag_lift=0.2) == "unexplained"
-    assert said(fired=0, tag_lift=2.0) == "unrenderable"
     assert said(charged=0) == "failed"
+
+
+def test_what_the_exemplars_show_and_the_drawn_images_do_not_cannot_be_rendered() -> None:
+    hidden = sighting("night", SHOWN, HIDDEN)
+    assert said(sightings=(hidden,)) == "unrenderable"
+    assert said(sightings=(sighting("fish", SHOWN, SHOWN), hidden)) == "unrenderable"
+    assert said(sightings=(hidden,), density=0.6) == "unrenderable"
+    assert said(sightings=(hidden,), sealed=score(0.55)) == "unrenderable"
+    assert said(sightings=(hidden,), sealed=score(0.7)) == "weak"
+
+
+@pytest.mark.parametrize(
+    ("exemplars", "drawn"),
+    [(SHOWN, SHOWN), (SHOWN, UNSURE), (SHOWN, None), (UNSURE, HIDDEN), (HIDDEN, HIDDEN)],
+)
+def test_without_both_sightings_nothing_is_called_unrenderable(
+    exemplars: Presence, drawn: Presence | None
+) -> None:
+    assert said(sightings=(sighting("night", exemplars, drawn),)) == "unexplained"
+
+
+def test_a_word_that_the_generator_refuses_counts_where_the_exemplars_show_it_best() -> None:
+    refused = sighting("zebra", SHOWN, None, refused=True)
+    assert said(sightings=(refused, sighting("fish", UNSURE, SHOWN))) == "unrenderable"
+    assert said(sightings=(refused, sighting("fish", presence(0.9, 0.99), SHOWN))) == "unexplained"
+    assert said(sightings=(sighting("zebra", UNSURE, None, refused=True),)) == "unexplained"
 
 
 def test_a_name_needs_a_sealed_score_well_above_the_floor() -> None:

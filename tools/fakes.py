@@ -27,6 +27,8 @@ from tools.fake_images import (
     MemoryImageStore,
     fake_probe,
     fake_scenes,
+    read_picture,
+    word_code,
 )
 from tools.protocols import FeatureFacts, Floats, StoresImages
 
@@ -40,12 +42,16 @@ __all__ = [
     "FakeGenerator",
     "FakeProbe",
     "FakeScorer",
+    "FakeWitness",
     "FakeWorld",
     "MemoryImageStore",
     "fake_probe",
     "fake_scenes",
     "fake_world",
 ]
+
+
+FUNCTION_CODES = frozenset(word_code(word) for word in FUNCTION_WORDS)
 
 
 class FakeControl:
@@ -162,6 +168,22 @@ class FakeWorld(NamedTuple):
     exemplars: FakeExemplars
     control: FakeControl
     features: dict[int, FakeFeature]
+
+
+class FakeWitness:
+    """Reads fake pictures: a text is present (1.0) where a picture shows all its words."""
+
+    def __init__(self, store: StoresImages) -> None:
+        self.fingerprint = digest(tool="fake-witness")
+        self._store = store
+
+    def __call__(self, images: Sequence[str], texts: Sequence[str]) -> Floats:
+        """(n, len(texts)) of 0 and 1."""
+        shown = [read_picture(self._store.get(image)).words for image in images]
+        wanted = [{word_code(word) for word in words_of(text)} for text in texts]
+        codes = [each - FUNCTION_CODES for each in wanted]
+        rows = [[float(bool(each) and each <= held) for each in codes] for held in shown]
+        return np.array(rows, dtype=np.float32).reshape(len(images), len(texts))
 
 
 def fake_world(

@@ -39,6 +39,16 @@ def explanations(feature: str) -> str:
     return _join("explanations", feature)
 
 
+def waiting() -> str:
+    """ZSET: runs whose name waits for a review, by when it was asked for, seconds since the epoch."""
+    return _join("waiting")
+
+
+def retests(feature: str, models: str, seed: int) -> str:
+    """STRING, a counter: sealed sets that retests of one feature took, for one set of models and seed."""
+    return _join("retests", feature, models, seed)
+
+
 def ledger(kind: str, key: str) -> str:
     """STRING: the recorded outcome of one piece of expensive work."""
     return _join("ledger", kind, key)
@@ -54,19 +64,28 @@ def claim(kind: str, key: str) -> str:
     return _join("claim", kind, key)
 
 
-def bank_rows(score: str, generator: str) -> str:
-    """HASH: image -> prompt, seed and sparse code, exact to both fingerprints."""
-    return _join("bank", score, generator, "rows")
+# The bank's last parts "rows", "prompt" and "feature" belong to its first layout. What lies there is neither
+# read nor changed.
 
 
-def bank_prompt(score: str, generator: str, prompt: str) -> str:
-    """SET: the images of one prompt; ``prompt`` is the prompt's hash."""
-    return _join("bank", score, generator, "prompt", prompt)
+def bank_manifest(score: str, generator: str) -> str:
+    """HASH: generation, origin and live segments of one bank, exact to both fingerprints."""
+    return _join("bank", score, generator, "manifest")
 
 
-def bank_feature(score: str, generator: str, index: int) -> str:
-    """ZSET: images on which one feature is active, by activation."""
-    return _join("bank", score, generator, "feature", index)
+def bank_tail(score: str, generator: str) -> str:
+    """LIST: the banked images that no segment holds yet, in the order they came."""
+    return _join("bank", score, generator, "tail")
+
+
+def bank_images(score: str, generator: str) -> str:
+    """SET: the ids of the images in the tail."""
+    return _join("bank", score, generator, "images")
+
+
+def bank_retired(score: str, generator: str) -> str:
+    """ZSET: segments that are no longer live, or not yet, by when that was, seconds since the epoch."""
+    return _join("bank", score, generator, "retired")
 
 
 def sealed(generator: str, seed: int) -> str:
@@ -107,3 +126,13 @@ def checkpoint_writers(thread: str) -> str:
 def checkpoint_writes(thread: str, row: str) -> str:
     """HASH: task and index -> one pending write of the checkpoint ``row``."""
     return _join("thread", thread, "writes", row)
+
+
+def endpoint(where: str) -> str:
+    """STRING, expiring: how one LLM endpoint wants to be asked, by the hash of its address and model."""
+    return _join("endpoint", where)
+
+
+def allowance(batch: str) -> str:
+    """HASH: the limits of a batch, and by feature what its run was granted, spent, or stopped by."""
+    return _join("allowance", batch)

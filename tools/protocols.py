@@ -7,7 +7,7 @@ Every tool has a ``fingerprint``: the hash of everything that determines its out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +111,21 @@ class ScoreImages(Protocol):
         ...
 
 
+ReadingKind = Literal["one", "and", "or", "not"]
+
+
+class Reading(Frozen):
+    """A word, or an AND, OR or NOT of words, and how well it tells what a feature does on the probe set, as
+    an image-text model reads its pictures."""
+
+    kind: ReadingKind
+    words: tuple[str, ...]
+    f1: float
+    """At the best cut."""
+    cut: float
+    """Activation above which the feature counts as on for that F1."""
+
+
 class FeatureFacts(Frozen):
     """What is known of a feature before any search, from the probe set and the weights."""
 
@@ -126,6 +141,8 @@ class FeatureFacts(Frozen):
     """(word, cosine) nearest the decoder direction, multimodal backbones only, best first."""
     tags: tuple[tuple[str, float], ...] = ()
     """(word, lift) that an image-text model sees in the exemplars more than in the probe set, best first."""
+    readings: tuple[Reading, ...] = ()
+    """Words and formulas of words that tell its activations best, best first; none without such a model."""
 
 
 class FindExemplars(Protocol):
@@ -192,4 +209,18 @@ class KnowsControl(Protocol):
 
     def share(self, name: str) -> float | None:
         """Share of the control images that show what ``name`` says; None where no labels are known."""
+        ...
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """Says how far pictures show texts. Its model is neither the explained backbone nor its dictionary."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    def __call__(self, images: Sequence[str], texts: Sequence[str]) -> Floats:
+        """(n, len(texts)) presence of each text in each image: higher is more, comparable only within a text.
+
+        KeyError names a missing image.
+        """
         ...

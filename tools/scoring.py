@@ -111,7 +111,7 @@ def scorer_fingerprint(
 ) -> str:
     """Hash of backbone, dictionary, hook point, pooling, precision and batch; not of names and places."""
     backbone = card.backbone.located(folder)
-    elsewhere = {"name", "backbone", "generator", "probe_set", "tagger"}
+    elsewhere = {"name", "backbone", "generator", "probe_set", "tagger", "witness"}
     return digest(
         tool="scorer",
         backbone=fingerprint(backbone.source, backbone.revision, sums=sums),

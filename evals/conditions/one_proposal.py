@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent.budget import Spent
 from agent.events import ignore
-from agent.nodes import observe
+from agent.observing import observe
 from agent.plans import ConcludePlan
 from agent.proposer import View
 from agent.state import NamingState

@@ -111,6 +111,7 @@ def train_one(
         generator="../sd",
         probe_set=ProbeSet(source="sandbox.sets", images=SIZES["probe"]),
         tagger=CLIP,
+        witness="reader:../reader",
     )
     dictionary.save(folder, origin, dtype=torch.float16)
     save_truth(truth_table(measure(folder).activations, held_out().labels), folder)
