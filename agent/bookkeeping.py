@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.budget import Budget, Spent
+from agent.budget import REPEATS, Budget, Spent
 from agent.events import Event, Happening
 from agent.records import Proposal, Trial
 from agent.state import NamingState, Shot
@@ -14,7 +14,10 @@ from agent.toolbox import Toolbox
 def budget_of(state: NamingState) -> Budget:
     """The run's budget as it stands."""
     settings = state["settings"]
-    return Budget(settings.limits, state["spent"], settings.images_per_prompt)
+    limits, repeats = settings.limits, 1 if "halving" in settings.without else REPEATS
+    if "race" in settings.without:
+        limits = limits.model_copy(update={"race_images": 0})
+    return Budget(limits, state["spent"], settings.per_prompt, repeats)
 
 
 def charged(state: NamingState, shots: Sequence[Shot]) -> Spent:

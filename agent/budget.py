@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -11,6 +11,7 @@ from agent.records import Cost, ImageCount, Proposal
 from agent.usage import Usage as Usage
 from agent.usage import plus
 from sae.feature import Frozen
+from tools.cards import FUNCTION_WORDS, words_of
 
 Limit = Literal["images", "rounds", "seconds", "llm_calls", "tokens", "usd"]
 
@@ -99,6 +100,8 @@ class Budget(NamedTuple):
     spent: Spent
     per_prompt: int = 2
     """Images a prompt gets each time it is drawn."""
+    repeats: int = REPEATS
+    """Times a prompt may be drawn."""
 
     def left(self, *, race: bool = False) -> int:
         """Images that may still be asked for: all that is left in the race, less its reserve before it."""
@@ -123,8 +126,9 @@ class Budget(NamedTuple):
     def grant(self, proposals: Sequence[Proposal], drawn: Mapping[str, int]) -> Grant:
         """Trim a plan; ``drawn`` says how often each prompt was drawn before.
 
-        Refused: an empty prompt, one that stands twice in the plan, one drawn REPEATS times already, and all
-        beyond the images left.
+        Refused: an empty prompt, one that stands twice in the plan, one drawn ``repeats`` times already, one
+        that says what another said in other order or with other function words, and all beyond the images
+        left.
         """
         granted: dict[str, Proposal] = {}
         refused: list[Refusal] = []
@@ -143,8 +147,11 @@ class Budget(NamedTuple):
             return "the prompt is empty"
         if prompt in granted:
             return "it stands twice in this plan"
-        if drawn.get(prompt, 0) >= REPEATS:
-            return f"it was drawn {REPEATS} times already"
+        if drawn.get(prompt, 0) >= self.repeats:
+            return f"it was drawn {self.repeats} times already"
+        twin = None if prompt in drawn else _twin(prompt, (*granted, *drawn))
+        if twin is not None:
+            return f"it says the same as {twin!r}; to draw that again, repeat it letter by letter"
         if (len(granted) + 1) * self.per_prompt > self.left():
             return f"the budget has {self.left()} images left for the search"
         return None
@@ -157,6 +164,12 @@ class Budget(NamedTuple):
             ("usd", usage.usd, limits.usd),
         )
         return next((name for name, now, most in used if most is not None and (now or 0) >= most), None)
+
+
+def _twin(prompt: str, others: Iterable[str]) -> str | None:
+    """The first other prompt of the same content words, in any order."""
+    words = set(words_of(prompt)) - FUNCTION_WORDS
+    return next((each for each in others if words and set(words_of(each)) - FUNCTION_WORDS == words), None)
 
 
 class BatchLimits(Frozen):

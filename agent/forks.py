@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent.budget import Budget
+from agent.bookkeeping import budget_of
 from agent.plan_reply import PromptReply
 from agent.plans import ConcludePlan, DrawPlan, ShowPlan, proposals_of
 from agent.records import Intent, Proposal
@@ -177,9 +177,8 @@ def _with_prompts(state: NamingState, fork: Fork, *, next_node: str) -> NamingSt
             f"Step {fork.origin.step} draws {drawn} next, so {missing[0]!r} cannot be dropped there."
         )
     kept = [each for each in granted if each.prompt not in fork.drop]
-    settings, spent = state["settings"], state["spent"]
-    budget = Budget(settings.limits, spent, settings.images_per_prompt)
-    grant = budget.grant(
+    spent = state["spent"]
+    grant = budget_of(state).grant(
         (*kept, *fork.add), Counter(each.proposal.prompt for each in state.get("trials", ()))
     )
     mine = {each.prompt for each in fork.add}

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from agent.hypothesis import Hypothesis as Hypothesis
+from agent.hypothesis import HypothesisState as HypothesisState
+from agent.hypothesis import Rung as Rung
+from agent.hypothesis import Tally as Tally
 from agent.records import Trial
 from agent.reward import Scale, rewards
-from sae.feature import Frozen
-
-HypothesisState = Literal["open", "supported", "refuted"]
-
-Rung = Literal["", "best", "broader", "narrower", "rival"]
 
 LEAST_FIRES, LEAST_RESTS = 4, 2
 """Images on which a hypothesis must have been put to the test, by what it says of them, to be supported."""
 HELD, BROKEN = 0.6, 0.25
 """Mean reward from which images that should fire did, and below which they did not."""
-
-
-class Tally(Frozen):
-    """Images of which something was predicted, and how much of their reward they earned."""
-
-    images: int = 0
-    earned: float = 0.0
-
-    @property
-    def rate(self) -> float | None:
-        """Mean reward, 0..1; None without images."""
-        return self.earned / self.images if self.images else None
-
-
-class Hypothesis(Frozen):
-    """A claim about a feature, and where it stands."""
-
-    claim: str
-    state: HypothesisState = "open"
-    rung: Rung = ""
-    """Where it stands to the best one on the ladder of generality, where that is known."""
-    weight: float | None = None
-    """Posterior weight, where the proposer works with any."""
-    fires: Tally = Tally()
-    """Images on which it says the feature fires."""
-    rests: Tally = Tally()
-    """Images on which it says the feature rests."""
-    held: HypothesisState | None = None
-    """Where its author takes it to stand, if not where the measurements put it."""
 
 
 class Pair(NamedTuple):

@@ -89,6 +89,8 @@ class _Search:
             chosen = forced[:count]
         else:
             prompts = mind.candidate_prompts([claim for claim, _ in mind.ranked[:8]])
+            if not mind.contradicts:
+                prompts = [each for each in prompts if mind.says(top, each) != EXCLUDED]
             picked = [prompts[at] for at in mind.beliefs.choose(prompts, count=count)] if prompts else []
             chosen = list(dict.fromkeys([*forced, *picked]))[:count]
         return tuple(self._proposal(prompt, top) for prompt in chosen) if count > 0 else ()
@@ -99,7 +101,8 @@ class _Search:
         text = mind.drawable(prompt)
         drawn = sum(trial.proposal.prompt == text for trial in mind.view.trials)
         refused = any(each.prompt == text for each in mind.view.refused)
-        return drawn < REPEATS and not refused and mind.is_known(prompt)
+        repeats = 1 if "halving" in mind.view.without else REPEATS
+        return drawn < repeats and not refused and mind.is_known(prompt)
 
     def _proposal(self, prompt: Prompt, top: Claim) -> Proposal:
         mind = self._mind

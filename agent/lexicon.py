@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -100,6 +100,7 @@ class WordBook:
         self._order = [tuple(group) for group in compose]
         self.words = tuple(word for word, entry in self._entries.items() if entry.canonical in (None, word))
         self._canonical = dict(self._spellings())
+        self._siblings: dict[str, tuple[str, ...]] = {}
         self._members: dict[str, list[str]] = {}
         for word in self.words:
             family = self._entries[word].family
@@ -144,6 +145,11 @@ class WordBook:
 
     def siblings(self, word: str) -> tuple[str, ...]:
         """Words of the same slot, those of the same family first."""
+        if word not in self._siblings:
+            self._siblings[word] = self._found_siblings(word)
+        return self._siblings[word]
+
+    def _found_siblings(self, word: str) -> tuple[str, ...]:
         slot = self.slot(word)
         if not slot:
             return ()
@@ -187,6 +193,25 @@ class WordBook:
         known = FUNCTION_WORDS.union(self._canonical)
         new = {word.casefold(): Word() for word in words if word.casefold() not in known}
         return WordBook({**self._entries, **new}, self._order, generic=self._generic) if new else self
+
+    def joined_with(self, other: WordBook, *, besides: Collection[str] = ()) -> WordBook:
+        """It and the words of another book that it does not know by any spelling, but for those ``besides``.
+
+        Its own entries stay as they are, and so does what lies below them: a new word is under a family only
+        where that is new too. An entry of several words that it knows each is none of its own.
+        """
+        new: dict[str, Word] = {}
+        for word in (each for each in other.words if each not in besides):
+            entry = other._entries[word]
+            if not any(map(self._knows, (word, entry.plural or f"{word}s", *entry.synonyms))):
+                known = entry.family is not None and self._knows(entry.family)
+                new[word] = entry.model_copy(update={"family": None}) if known else entry
+        return WordBook({**self._entries, **new}, self._order, generic=self._generic) if new else self
+
+    def _knows(self, text: str) -> bool:
+        """Whether it knows every word of a text, or the whole."""
+        known = FUNCTION_WORDS.union(self._canonical)
+        return text.casefold() in known or all(word in known for word in words_of(text))
 
     def _spellings(self) -> Iterable[tuple[str, str]]:
         for word, entry in self._entries.items():
@@ -246,6 +271,15 @@ def english() -> WordBook:
         for word in listed.split(","):
             words.setdefault(word.strip(), Word(category=category, family=family or None))
     return WordBook(words)
+
+
+def widened(own: WordBook, card: GeneratorCard) -> WordBook:
+    """A generator's words and the built-in ones that it cannot draw; all where its vocabulary is open.
+
+    What a card lists and the generator's own lexicon leaves out ('drawing', 'scene') shows nothing by itself.
+    """
+    framing = words_of(f"{card.search_template} {card.judge_template}")
+    return own.joined_with(english(), besides={*framing, *(card.vocabulary or ())})
 
 
 def lexicon_for(card: GeneratorCard, path: Path | None = None) -> WordBook:

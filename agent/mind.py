@@ -21,6 +21,8 @@ class Mind:
 
     def __init__(self, view: View, lexicon: Lexicon, settings: LexicalSettings) -> None:
         self.view, self.lexicon, self.settings = view, lexicon, settings
+        self.contradicts = "contradictions" not in view.without
+        """Whether prompts may be asked that exclude the best claim."""
         self.promise = suggested(view, lexicon, universe=settings.universe)
         self._scale = Scale.of(view.facts)
         self.asked = [self._read(trial.proposal.prompt, trial.activations) for trial in view.trials]
@@ -147,7 +149,7 @@ class Mind:
         if lacking > 0:
             count = -(-lacking // self.view.images_per_prompt)
             missing += self.varied(claim)[:count] or missing[:count] or own[:count]
-        for kept, changes in self.changes(claim):
+        for kept, changes in self.changes(claim) if self.contradicts else ():
             if self._excluded_beside(claim, kept) < settings.least_excluded:
                 missing += [each for each in changes if self.says(claim, each) == EXCLUDED][:1]
         return missing

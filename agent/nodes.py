@@ -36,9 +36,7 @@ def propose(state: NamingState, toolbox: Toolbox) -> NamingState:
     plan: Plan = turn.plan
     if stop is not None and not (isinstance(plan, ConcludePlan) and plan.candidates):
         plan = ConcludePlan(reason=f"the limit of {stop} is reached")
-    grant = budget.grant(
-        proposals_of(plan), Counter(each.proposal.prompt for each in state.get("trials", ()))
-    )
+    grant = _granted(plan, state)
     for call in turn.calls:
         tell(state, toolbox, node="propose", what=Asked(call=call))
     tell(state, toolbox, node="propose", what=_planned(plan, grant, turn=turn))
@@ -58,7 +56,7 @@ def draw(state: NamingState, toolbox: Toolbox) -> NamingState:
     The next round has others: what a prompt leaves open (a colour, a place) goes with the seed, and over two
     seeds alone it would pass for what the feature responds to.
     """
-    settings, each = state["settings"], state["settings"].images_per_prompt
+    settings, each = state["settings"], state["settings"].per_prompt
     start = (state["spent"].rounds - 1) * each
     seeds = seeds_of(settings.seed, "search", start=start, count=each)
     wanted = every((proposal.prompt for proposal in state["granted"]), seeds)
@@ -87,6 +85,8 @@ def conclude(state: NamingState, toolbox: Toolbox) -> NamingState:
     plan = state["plan"]
     proposed = plan.candidates if isinstance(plan, ConcludePlan) else ()
     kept = raceable(proposed, toolbox.draw.card)
+    if "self-check" in state["settings"].without:
+        kept = tuple(each.model_copy(update={"fires": (), "rests": ()}) for each in kept)
     racing = kept or measured(state.get("trials", ()), Scale.of(state["facts"]))
     return {"candidates": tuple(with_told(each, state["facts"].readings) for each in racing)}
 
@@ -142,11 +142,21 @@ def view_of(state: NamingState, toolbox: Toolbox, *, must_conclude: bool) -> Vie
         card=toolbox.draw.card,
         round=budget.spent.rounds,
         seed=settings.seed,
-        images_per_prompt=settings.images_per_prompt,
+        images_per_prompt=settings.per_prompt,
         images_left=budget.left(),
         race_left=budget.left(race=True),
         must_conclude=must_conclude,
+        without=settings.without,
     )
+
+
+def _granted(plan: Plan, state: NamingState) -> Grant:
+    wanted, tries = proposals_of(plan), "contradictions" not in state["settings"].without
+    barred = [each for each in wanted if not tries and "contradict" in (plan.kind, each.intent)]
+    drawn = Counter(each.proposal.prompt for each in state.get("trials", ()))
+    grant = budget_of(state).grant([each for each in wanted if each not in barred], drawn)
+    refused = tuple(Refusal(prompt=each.prompt, why="this run tries to refute nothing") for each in barred)
+    return Grant(proposals=grant.proposals, refused=(*refused, *grant.refused))
 
 
 def _planned(plan: Plan, grant: Grant, *, turn: Turn) -> Planned:

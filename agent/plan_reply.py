@@ -44,13 +44,22 @@ def _plain(text: str) -> str:
     return line
 
 
+def _words(text: str) -> str:
+    line = _plain(text)
+    if not line:
+        raise ValueError("it is empty")
+    return line
+
+
 Line = Annotated[str, AfterValidator(_plain)]
+Words = Annotated[str, AfterValidator(_words)]
+"""A line that is not blank."""
 
 
 class HypothesisReply(Frozen):
     """One hypothesis, and where its author takes it to stand."""
 
-    claim: Line = Field(min_length=1, max_length=MAX_CLAIM)
+    claim: Words = Field(max_length=MAX_CLAIM)
     state: HypothesisState
     control: bool
     """Whether it is the alternative that would make the others wrong."""
@@ -59,7 +68,7 @@ class HypothesisReply(Frozen):
 class PromptReply(Frozen):
     """One prompt to draw. What has a default may be missing from a reply, never from the schema."""
 
-    prompt: Line = Field(min_length=1, max_length=MAX_PROMPT)
+    prompt: Words = Field(max_length=MAX_PROMPT)
     intent: Intent
     why: Line = Field(max_length=400)
     claim: Line = Field(default="", max_length=MAX_CLAIM)
@@ -69,12 +78,12 @@ class PromptReply(Frozen):
 class NameReply(Frozen):
     """One name to race."""
 
-    name: Line = Field(min_length=1, max_length=MAX_NAME)
+    name: Words = Field(max_length=MAX_NAME)
     kind: CandidateKind
-    parts: list[Annotated[Line, Field(min_length=1, max_length=MAX_NAME)]] = Field(max_length=12)
+    parts: list[Annotated[Words, Field(max_length=MAX_NAME)]] = Field(max_length=12)
     level: int = Field(ge=0, le=9)
-    fires: list[Annotated[Line, Field(min_length=1, max_length=MAX_PROMPT)]] = Field(max_length=8)
-    rests: list[Annotated[Line, Field(min_length=1, max_length=MAX_PROMPT)]] = Field(max_length=8)
+    fires: list[Annotated[Words, Field(max_length=MAX_PROMPT)]] = Field(max_length=8)
+    rests: list[Annotated[Words, Field(max_length=MAX_PROMPT)]] = Field(max_length=8)
 
 
 class PlanReply(Frozen):
@@ -128,7 +137,10 @@ def extract_object(text: str) -> Any:
             return decoder.raw_decode(text, at)[0]
         except json.JSONDecodeError:
             at = text.find("{", at + 1) if text.count("{", 0, at) < 20 else -1
-        except RecursionError:
+        except BadReplyError:
+            raise
+        except (ValueError, RecursionError):
+            # Too deep, or a number of more digits than Python reads.
             break
     raise BadReplyError("there is no whole JSON object in it")
 

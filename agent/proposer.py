@@ -8,6 +8,7 @@ from agent.budget import Refusal, Usage
 from agent.hypotheses import Hypothesis
 from agent.plans import Plan
 from agent.records import Trial
+from agent.request import Ablation
 from sae.feature import Exemplar, Feature, Frozen
 from tools.protocols import FeatureFacts, GeneratorCard
 
@@ -47,6 +48,8 @@ class View(Frozen):
     """Images the race will have."""
     must_conclude: bool = False
     """Only a ConcludePlan will be heard."""
+    without: tuple[Ablation, ...] = ()
+    """Parts of the agent that the run goes without."""
 
 
 class LlmCall(Frozen):

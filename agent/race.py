@@ -47,6 +47,8 @@ class RaceRules(Frozen):
     """Of the interval that drops a name."""
     level_of_first: float = 0.998
     """Of the one that drops the proposer's first choice, which has the whole search behind it."""
+    drops: bool = True
+    """Whether names drop out between heats; if not, those that are beaten do at the end."""
 
 
 class Track(NamedTuple):
@@ -147,9 +149,10 @@ def run_race(candidates: Sequence[Candidate], track: Track) -> Outcome:
             break
         if not race.stirred():
             break
-        standing = race.cut(standing)
+        standing = race.cut(standing) if track.rules.drops else standing
     if not standing:
         return Outcome((), False, ())
+    standing = standing if track.rules.drops else race.unbeaten(standing)
     winner = min(standing, key=lambda each: each.rank)
     if race.stirred() or not race.shots:
         race.top_up(winner)
@@ -187,17 +190,21 @@ class _Race:
         checks = [prompt for prompt in prompts if prompt not in own]
         return self._draw([*every(own, fresh), *every(checks, fresh[:1])])
 
-    def cut(self, standing: Sequence[Standing]) -> list[Standing]:
-        """The names that stay."""
+    def unbeaten(self, standing: Sequence[Standing]) -> list[Standing]:
+        """The names that do not lie below the leader for sure."""
         usable = self._usable()
         if not usable:
             return list(standing)
         lost = {each.rank: losses(each.claims, usable, scale=self.track.scale) for each in standing}
         leader = min(standing, key=lambda each: (lost[each.rank].sum(), each.rank))
-        left = [each for each in standing if each is leader or not self._beaten(lost, each, leader=leader)]
+        return [each for each in standing if each is leader or not self._beaten(lost, each, leader=leader)]
+
+    def cut(self, standing: Sequence[Standing]) -> list[Standing]:
+        """The names that stay: of more than two that are not beaten, the better half and the first choice."""
+        left = self.unbeaten(standing)
         if len(left) <= 2:
             return left
-        better = sorted(left, key=lambda each: lost[each.rank].sum())[: (len(left) + 1) // 2]
+        better = sorted(left, key=lambda each: (-self.score(each), each.rank))[: (len(left) + 1) // 2]
         favourite = min(left, key=lambda each: each.rank)
         return sorted({each.rank: each for each in (*better, favourite)}.values(), key=lambda each: each.rank)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from agent.budget import Budget
+from agent.bookkeeping import budget_of
+from agent.neighbours import own_images
 from agent.proposer import Proposer
 from agent.records import Evidence, Explanation, Review, Sighting, VerdictKind
 from agent.reward import Scale, reward
@@ -43,6 +44,8 @@ def figures_of(state: NamingState, sightings: tuple[Sighting, ...] = ()) -> Figu
         floor=judgement.floor,
         asked=len(judgement.shots),
         sightings=sightings,
+        check=state.get("raced", RaceRecord()).check,
+        reading=winner.told if winner else None,
     )
 
 
@@ -103,8 +106,7 @@ def _code(state: NamingState, verdict: VerdictKind, *, paid: bool) -> str | None
     """Why a run that drew nothing failed: the limit that stopped it, else that no plan could be granted."""
     if verdict != "failed":
         return None
-    settings = state["settings"]
-    stop = Budget(settings.limits, state["spent"], settings.images_per_prompt).exhausted(paid=paid)
+    stop = budget_of(state).exhausted(paid=paid)
     return "no_plan" if stop is None else f"limit_{stop}"
 
 
@@ -124,4 +126,12 @@ def _evidence(
         floor_auroc=judgement.floor,
         optimism_gap=gap,
         sightings=sightings,
+        check=race.check,
+        belief=race.winner.belief if race.winner else None,
+        told=race.winner.told if race.winner else None,
+        contrast=judgement.contrast,
+        part_scores=judgement.parts,
+        hypotheses=state.get("hypotheses", ()),
+        own_images=own_images(race),
+        neighbours=race.neighbours,
     )

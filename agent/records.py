@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from agent.hypothesis import Hypothesis
 from sae.feature import Exemplar, Feature, Frozen
 from tools.protocols import CosyScore, FeatureFacts, Interval
 from tools.witness import Presence
@@ -163,6 +164,19 @@ class Sighting(Frozen):
     """Whether the generator does not know it."""
 
 
+class NeighbourFiring(Frozen):
+    """What a near feature does on the winner's own race images, beside what the named one does."""
+
+    index: int
+    cosine: float | None
+    """Of the two decoder directions; None where they are not known."""
+    rate: float
+    """Share of the images on which the neighbour fires."""
+    own_rate: float
+    """And the feature itself."""
+    n_images: int
+
+
 class Evidence(Frozen):
     """What the run knew and did, enough to check the name by hand."""
 
@@ -179,6 +193,22 @@ class Evidence(Frozen):
     """Winner's AUROC on its race images minus its sealed AUROC, same control."""
     sightings: tuple[Sighting, ...] = ()
     """What a witness saw, where no name was sure: the texts first that the exemplars show most."""
+    own_images: tuple[str, ...] = ()
+    """Of the race images, those of the winner's own prompts."""
+    neighbours: tuple[NeighbourFiring, ...] = ()
+    """The nearest features of the dictionary on these, nearest first."""
+    check: float | None = None
+    """Self-check of the race: balanced accuracy of what the winner predicted, firing and resting."""
+    belief: float | None = None
+    """How likely its proposer thought the winner, where that is a posterior weight."""
+    told: float | None = None
+    """F1 with which the winner tells the probe set, as an image-text model read that."""
+    contrast: CosyScore | None = None
+    """Of a NOT: its sealed images against sealed images of what it excludes."""
+    part_scores: tuple[CosyScore, ...] = ()
+    """Of an OR: the sealed scores of its parts, each on its own images."""
+    hypotheses: tuple[Hypothesis, ...] = ()
+    """What the proposer held of the feature at the end, refuted claims among it."""
 
 
 class Explanation(Frozen):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator
 
 from agent.budget import Limits
 from agent.records import ForkPoint, Proposal
 from sae.feature import Feature, Frozen
 from tools.digest import digest
+
+Ablation = Literal[
+    "bank", "contradictions", "exemplars", "halving", "race", "self-check", "tags", "vocabulary"
+]
+"""A part of the agent that a run may go without, so that what it adds can be measured."""
+AT_ONCE = 2
+"""Without halving every prompt gets so many times ``images_per_prompt``, once: between the first look at a
+prompt and what one that stays in question gets (agent/budget.REPEATS)."""
 
 
 class RunSettings(Frozen):
@@ -19,6 +29,28 @@ class RunSettings(Frozen):
     """Images, hence common seeds, a prompt gets each time it is drawn in the search."""
     review: bool = False
     """Whether a person rules on the name before it is accepted."""
+    without: tuple[Ablation, ...] = ()
+    """Parts of the agent this run goes without.
+
+    *bank*: no hints from earlier runs. *halving*: all prompts of the search get the same number of images at
+    once, none more later, and no name leaves the race before its end. *contradictions*: proposals of that
+    intent are refused, and the lexical search asks nothing that excludes its best claim. *self-check*: no
+    predictions on fresh prompts are drawn, and no race sends the run back to the search. *race*: the first
+    name goes straight to the judge, and the search has the race's images. *vocabulary*: the words nearest the
+    decoder are not known; *tags*: nor what an image-text model read in the probe set; *exemplars*: no
+    exemplar is shown.
+    """
+
+    @field_validator("without")
+    @classmethod
+    def _in_order(cls, without: tuple[Ablation, ...]) -> tuple[Ablation, ...]:
+        # Equal settings have equal digests, however they were written down.
+        return tuple(sorted(set(without)))
+
+    @property
+    def per_prompt(self) -> int:
+        """Images, hence common seeds, a prompt gets each time it is drawn."""
+        return self.images_per_prompt * (AT_ONCE if "halving" in self.without else 1)
 
 
 class Fork(Frozen):
@@ -52,6 +84,8 @@ class Request(Frozen):
         told = self.model_dump(mode="json")
         if not self.settings.review:
             del told["settings"]["review"]
+        if not self.settings.without:
+            del told["settings"]["without"]
         if self.fork is None:
             del told["fork"]
         return digest(**told)

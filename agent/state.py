@@ -8,7 +8,7 @@ from agent.budget import Refusal, Spent
 from agent.hypotheses import Hypothesis
 from agent.plans import Candidate, ConcludePlan, ContradictPlan, DrawPlan, PairPlan, ShowPlan
 from agent.proposer import Hint
-from agent.records import Explanation, ForkPoint, Proposal, Reviewed, Rival, Trial
+from agent.records import Explanation, ForkPoint, NeighbourFiring, Proposal, Reviewed, Rival, Trial
 from agent.request import RunSettings
 from sae.feature import Exemplar, Feature, Frozen
 from tools.protocols import CosyScore, FeatureFacts
@@ -45,6 +45,8 @@ class RaceRecord(Frozen):
     """Balanced accuracy of what the winner predicted of the race's images, firing and resting."""
     failed: bool = False
     """Whether it failed that self-check, and the search goes on."""
+    neighbours: tuple[NeighbourFiring, ...] = ()
+    """What the nearest features do on the winner's own images."""
 
 
 class Judgement(Frozen):

@@ -18,6 +18,7 @@ class Bank(Protocol):
     def prompts_that_fire(self, index: int, *, top: int) -> Sequence[PromptFiring]: ...
     def responses(self, index: int, *, top: int = 400, quiet: int = 400) -> Sequence[PromptResponse]: ...
     def add(self, rows: Iterable[BankRow]) -> int: ...
+    def row(self, image: str) -> BankRow | None: ...
 
 
 class SealedImages(Protocol):
@@ -27,6 +28,11 @@ class SealedImages(Protocol):
     def others(self, name: str, *, top: int) -> dict[str, tuple[str, ...]]:
         """Up to ``top`` other names with no word in common with ``name``, and the images judged for each."""
         ...
+
+
+def unknown_cosine(first: int, second: int) -> float | None:
+    """Of decoder directions that nobody knows."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -48,3 +54,5 @@ class Toolbox:
     """Images that this process has really drawn for this run so far."""
     witness: Witness | None = None
     """What says whether pictures show what was asked for; without one nothing is called unrenderable."""
+    cosine: Callable[[int, int], float | None] = unknown_cosine
+    """Of the decoder directions of two features."""

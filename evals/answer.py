@@ -48,6 +48,8 @@ class Answer(Frozen):
     """Ids of all images of the search, where they cannot be seen from outside: an answer from the store."""
     cost: Cost = Cost()
     steps: tuple[Step, ...] = ()
+    named_before: int | None = None
+    """Features that its batch had named before it; None where it was named alone."""
     run: str = ""
     """Of an agent's answer: ``namesae trace RUN`` shows it."""
 

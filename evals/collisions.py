@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from agent.collisions import plain_name, shared_names
 from evals.cell import Cell
 from sae.feature import Feature
 
@@ -26,16 +27,13 @@ def colliding_places(cells: Iterable[Cell]) -> frozenset[Place]:
     """Where a name stands that its condition gives another feature of the same dictionary as well, one with
     another true concept. Names are the same but for case and white space.
     """
-    held: defaultdict[tuple[str, str, str], list[tuple[Place, str]]] = defaultdict(list)
+    named: defaultdict[tuple[str, str], list[tuple[tuple[Place, str], str]]] = defaultdict(list)
     for cell in cells:
         name = cell.answer.name
         if name is not None and cell.truth is not None and can_collide(cell):
-            key = cell.condition, cell.feature.dictionary, _plain(name)
-            held[key].append((place_of(cell), _plain(cell.truth.concept)))
+            holder = place_of(cell), plain_name(cell.truth.concept)
+            named[cell.condition, cell.feature.dictionary].append((holder, name))
+    shared = (holders for each in named.values() for holders in shared_names(each).values())
     return frozenset(
-        place for holders in held.values() if len({each[1] for each in holders}) > 1 for place, _ in holders
+        place for holders in shared if len({concept for _, concept in holders}) > 1 for place, _ in holders
     )
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

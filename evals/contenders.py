@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from evals.conditions import WITHOUT
 from evals.figure_text import finite
 from evals.scoreboard import Row, Scoreboard
 
@@ -24,6 +25,16 @@ class Contender(NamedTuple):
     title: str
     role: Role
     row: Row
+
+
+def is_ablated(condition: str) -> bool:
+    """Whether it is the agent without one of its parts, compared with the whole one."""
+    return condition.startswith(WITHOUT)
+
+
+def is_variant(condition: str) -> bool:
+    """Whether it is the agent in another way of use: no rival of it either."""
+    return condition.startswith(f"{OURS}-")
 
 
 def ours_of(board: Scoreboard) -> str:

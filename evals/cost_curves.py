@@ -1,4 +1,4 @@
-"""Accuracy against images: how right each condition would be, were it stopped earlier."""
+"""Accuracy against images, were a condition stopped earlier; images a feature, the later a batch names it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from evals.cell import Cell
 from evals.cell_result import result_of
+from evals.contenders import OURS
 from evals.figures import share_of
-from evals.scoreboard import CostCurve, CostPoint
+from evals.scoreboard import BatchCurve, BatchPoint, CostCurve, CostPoint
 
 GRID = (10, 20, 40, 60, 80, 100, 150, 200, 400, 951)
 """Images; 951 is what MILS may ask for at its own defaults."""
@@ -27,6 +28,42 @@ def cost_curves(cells: Iterable[Cell], *, right: Right) -> tuple[CostCurve, ...]
         if cell.truth is not None and cell.truth.concept and result_of(cell) != "failed":
             by_condition.setdefault(cell.condition, []).append(cell)
     return tuple(_curve(known, right=right) for known in by_condition.values())
+
+
+def batch_curves(cells: Sequence[Cell]) -> tuple[BatchCurve, ...]:
+    """A curve per dictionary and condition that names it as a batch, over the cells it did not fail on.
+
+    Beside each what the agent asked for the same features, in the same order, with nothing known before.
+    """
+    batches: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.answer.named_before is not None and result_of(cell) != "failed":
+            batches.setdefault((cell.condition, cell.feature.dictionary), []).append(cell)
+    alone = {cell.feature: cell for cell in cells if cell.condition == OURS and result_of(cell) != "failed"}
+    curves: dict[tuple[str, str], BatchCurve] = {}
+    for (condition, dictionary), known in batches.items():
+        order = sorted(known, key=lambda cell: cell.answer.named_before or 0)
+        curves[condition, dictionary] = _batch_curve(order, order)
+        if all(cell.feature in alone for cell in order):
+            same = [alone[cell.feature] for cell in order]
+            curves.setdefault((OURS, dictionary), _batch_curve(same, order))
+    return tuple(curves.values())
+
+
+def _batch_curve(cells: Sequence[Cell], order: Sequence[Cell]) -> BatchCurve:
+    """``order``: the cells of the same features that say where in the batch they stand."""
+    points, total = [], 0
+    for at, (cell, place) in enumerate(zip(cells, order, strict=True), start=1):
+        total += cell.answer.images
+        named = place.answer.named_before or 0
+        points.append(BatchPoint(named_before=named, charged=cell.answer.images, mean=total / at))
+    first = cells[0]
+    return BatchCurve(
+        condition=first.condition,
+        title=first.title,
+        dictionary=first.feature.dictionary,
+        points=tuple(points),
+    )
 
 
 def name_in_force(cell: Cell, images: int) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether a condition knows when it is right: coverage against precision, and calibration.
+"""Whether a condition knows when it is right: coverage against precision.
 
 Only features whose truth is known count, and no failed cells. A name for a feature without a true concept is
 wrong; weak names are names.
@@ -14,14 +14,11 @@ import numpy as np
 
 from evals.cell import Cell
 from evals.cell_result import result_of
-from evals.figures import share_of
-from evals.scoreboard import CalibrationBin, CoverageCurve, CoveragePoint
-
-BINS = 5
+from evals.scoreboard import CoverageCurve, CoveragePoint
 
 
-class _Told(NamedTuple):
-    """A name, how sure its condition is of it, and whether it is right."""
+class Told(NamedTuple):
+    """How sure a condition is of what it says of a feature, and whether that is right."""
 
     sure: float
     right: bool
@@ -29,16 +26,12 @@ class _Told(NamedTuple):
 
 def coverage_curves(cells: Iterable[Cell]) -> tuple[CoverageCurve, ...]:
     """A curve for each condition that states a confidence in all its names, or else scores them all."""
-    curves = (_curve(known) for known in _known_by_condition(cells))
+    curves = (_curve(known) for known in known_by_condition(cells))
     return tuple(curve for curve in curves if curve is not None)
 
 
-def calibration_bins(cells: Iterable[Cell]) -> tuple[CalibrationBin, ...]:
-    """For each condition that states confidences, its names in five equal bins; empty ones are left out."""
-    return tuple(found for known in _known_by_condition(cells) for found in _bins(known[0].condition, known))
-
-
-def _known_by_condition(cells: Iterable[Cell]) -> list[list[Cell]]:
+def known_by_condition(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells that count, those of each condition together."""
     known: dict[str, list[Cell]] = {}
     for cell in cells:
         if (cell.truth is not None or cell.grade.right is not None) and result_of(cell) != "failed":
@@ -46,16 +39,17 @@ def _known_by_condition(cells: Iterable[Cell]) -> list[list[Cell]]:
     return list(known.values())
 
 
-def _is_right(cell: Cell) -> bool:
+def is_right(cell: Cell) -> bool:
+    """Whether a name is right; one for a feature without a true concept is not."""
     return cell.grade.right is True and (cell.truth is None or cell.truth.concept != "")
 
 
 def _curve(known: Sequence[Cell]) -> CoverageCurve | None:
     names = [cell for cell in known if cell.answer.name is not None]
     stated = [
-        _Told(cell.answer.confidence, _is_right(cell)) for cell in names if cell.answer.confidence is not None
+        Told(cell.answer.confidence, is_right(cell)) for cell in names if cell.answer.confidence is not None
     ]
-    scored = [_Told(cell.answer.score, _is_right(cell)) for cell in names if cell.answer.score is not None]
+    scored = [Told(cell.answer.score, is_right(cell)) for cell in names if cell.answer.score is not None]
     told, by = (stated, "confidence") if len(stated) == len(names) else (scored, "own score")
     if not names or len(told) < len(names):
         return None
@@ -65,7 +59,7 @@ def _curve(known: Sequence[Cell]) -> CoverageCurve | None:
     )
 
 
-def _swept(told: Sequence[_Told], *, features: int) -> tuple[list[CoveragePoint], float]:
+def _swept(told: Sequence[Told], *, features: int) -> tuple[list[CoveragePoint], float]:
     """The points, and the mean over coverages 1/features, 2/features, ..., 1 of the precision there.
 
     Names of equal confidence come in no order: between the points, as many of them are right as on average.
@@ -81,21 +75,3 @@ def _swept(told: Sequence[_Told], *, features: int) -> tuple[list[CoveragePoint]
         kept, right = kept + len(row), right + sum(row)
         points.append(CoveragePoint(coverage=kept / features, precision=right / kept, cut=sure))
     return points, total / features
-
-
-def _bins(condition: str, known: Sequence[Cell]) -> list[CalibrationBin]:
-    binned: dict[int, list[_Told]] = {}
-    for cell in known:
-        sure = cell.answer.confidence
-        if cell.answer.name is not None and sure is not None:
-            binned.setdefault(min(BINS - 1, int(sure * BINS)), []).append(_Told(sure, _is_right(cell)))
-    return [
-        CalibrationBin(
-            condition=condition,
-            low=at / BINS,
-            high=(at + 1) / BINS,
-            confidence=sum(each.sure for each in row) / len(row),
-            accuracy=share_of(each.right for each in row),
-        )
-        for at, row in sorted(binned.items())
-    ]

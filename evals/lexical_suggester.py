@@ -54,8 +54,8 @@ class LexicalSuggester:
         return Asked(words, images=wish.images, fired=wish.images * share(score, wish))
 
     def _words_joined(self, asked: Sequence[Asked]) -> tuple[str, ...]:
-        """The words that are paired: all of a small lexicon, else the most believed; in its order."""
-        words = self._known.lexicon.words
+        """The words that are paired: all where few can be drawn, else the most believed; in their order."""
+        words = _drawable(self._known)
         if len(words) <= MOST_WORDS:
             return words
         best = _ranked(self._known, _space(self._known, (), "next"), asked=asked, seed=0)
@@ -72,10 +72,16 @@ class Space(NamedTuple):
     """Their log priors, as of words that nothing suggests."""
 
 
+@lru_cache(maxsize=16)
+def _drawable(known: Known) -> tuple[str, ...]:
+    """The words that the card does not refuse: every searcher is told the card."""
+    return tuple(word for word in known.lexicon.words if not unknown_words(known.card, word))
+
+
 @lru_cache(maxsize=64)
 def _space(known: Known, joined: tuple[str, ...], goal: Goal) -> Space:
     """``joined``: the words that are paired. In a summary a family costs no more than another word."""
-    claims = [Claim("one", (word,)) for word in known.lexicon.words]
+    claims = [Claim("one", (word,)) for word in _drawable(known)]
     claims += [Claim("and", pair) for pair in combinations(joined, 2) if _fit(known.lexicon, *pair)]
     said: dict[str, Claim] = {}
     for claim in claims:

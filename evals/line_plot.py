@@ -46,6 +46,8 @@ class Plane(NamedTuple):
     marks: bool = False
     """Whether each point is marked and has its interval."""
     legend: bool = True
+    free: bool = False
+    """Whether the axes end where the figures do, from 0; else they are of shares, 0 to 1."""
 
 
 def line_plot(curves: Sequence[Curve], plane: Plane) -> Markup | None:
@@ -79,12 +81,21 @@ def _finite(curve: Curve, *, log: bool) -> Curve:
 
 
 def _scales(curves: Sequence[Curve], plane: Plane) -> tuple[Scale, Scale]:
+    if plane.free:
+        return _free_scales(curves)
     y = Scale(0.0, 1.0, HEIGHT - BOTTOM, TOP)
     if not plane.log:
         return Scale(0.0, 1.0, LEFT, WIDTH - RIGHT), y
     all_x = [point.x for curve in curves for point in curve.points]
     low, high = min(all_x), max(all_x)
     return Scale(low / 1.15, max(high, low * 2) * 1.15, LEFT, WIDTH - RIGHT, log=True), y
+
+
+def _free_scales(curves: Sequence[Curve]) -> tuple[Scale, Scale]:
+    points = [point for curve in curves for point in curve.points]
+    right = max(1.0, *(point.x for point in points))
+    top = max(1.0, *(point.y.value or 0.0 for point in points))
+    return Scale(0.0, right, LEFT, WIDTH - RIGHT), Scale(0.0, top * 1.05, HEIGHT - BOTTOM, TOP)
 
 
 def _curve(curve: Curve, x: Scale, y: Scale, *, marks: bool) -> Markup:

@@ -77,6 +77,11 @@ class Meter:
         return drawn
 
     @property
+    def unmetered(self) -> DrawImages:
+        """The same for what another cell is charged for."""
+        return self._draw
+
+    @property
     def images(self) -> tuple[str, ...]:
         """First 16 hex digits of the ids of the usable images, each once."""
         return tuple(dict.fromkeys(image[:16] for image in self.asked.values() if image is not None))

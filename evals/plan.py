@@ -114,6 +114,7 @@ def _digest(plan: Plan, subjects: Mapping[str, Subject], *, version: str) -> str
         models={name: subject.fingerprint for name, subject in subjects.items()},
         proposer=[subject.proposer.fingerprint for subject in subjects.values()],
         suggester=llm_suggester.fingerprint(),
+        **({} if suite.words == "generator" else {"words": suite.words}),
     )
 
 

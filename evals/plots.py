@@ -31,6 +31,8 @@ class Plots(NamedTuple):
     coverage: tuple[Markup, ...]
     calibration: tuple[Markup, ...]
     costs: Markup | None
+    batches: tuple[Markup, ...] = ()
+    """Of each dictionary that was named as a batch."""
 
 
 def plots(board: Scoreboard, features: Features, shown: Sequence[Contender]) -> Plots:
@@ -42,6 +44,7 @@ def plots(board: Scoreboard, features: Features, shown: Sequence[Contender]) -> 
         coverage_plots(board, shown),
         calibration_plots(board, shown),
         cost_plot(board, shown),
+        batch_plots(board, shown),
     )
 
 
@@ -142,6 +145,7 @@ def calibration_plots(board: Scoreboard, shown: Sequence[Contender]) -> tuple[Ma
     """Stated confidence against accuracy; all conditions that state one in one plot."""
     style = styles(shown)
     titles = {row.condition: row.title for row in board.rows}
+    errors = {each.condition: f"ECE {number(each.names.value)}" for each in board.calibration_errors}
     curves = [
         Curve(
             titles.get(condition, condition),
@@ -151,6 +155,7 @@ def calibration_plots(board: Scoreboard, shown: Sequence[Contender]) -> tuple[Ma
                 if each.condition == condition
             ),
             style.get(condition, "rest"),
+            errors.get(condition, ""),
         )
         for condition in dict.fromkeys(each.condition for each in board.calibration)
     ]
@@ -173,3 +178,24 @@ def cost_plot(board: Scoreboard, shown: Sequence[Contender]) -> Markup | None:
     title = "Accuracy when every search is stopped at so many images"
     plane = Plane("costs", title, "Images charged a feature", "Accuracy", log=True, marks=True)
     return line_plot(curves, plane)
+
+
+def batch_plots(board: Scoreboard, shown: Sequence[Contender]) -> tuple[Markup, ...]:
+    """Images a feature against the features named before it, dictionary by dictionary."""
+    style = styles(shown)
+    found = []
+    for at, dictionary in enumerate(dict.fromkeys(each.dictionary for each in board.batches)):
+        curves = [
+            Curve(
+                each.title,
+                tuple(Point(point.named_before, Figure(value=point.mean)) for point in each.points),
+                style.get(each.condition, "rest"),
+                number(each.points[-1].mean, 1),
+            )
+            for each in board.batches
+            if each.dictionary == dictionary
+        ]
+        title = f"Search images a feature of {dictionary}, the survey's share included: mean so far"
+        plane = Plane(f"batch-{at}", title, "Features named before", "Images a feature", free=True)
+        found.append(line_plot(curves, plane))
+    return tuple(plot for plot in found if plot is not None)

@@ -61,6 +61,19 @@ NOTES = (
     ),
 )
 """What deviates from the methods as published."""
+ENGLISH = (
+    Note(
+        "namesae without an LLM, LINE and MILS search over the generator's words and nearly 1,900 English "
+        "ones that it cannot draw. All are told its card; a word that it refuses all the same costs no "
+        "image, but a step of LINE and MILS that proposes one is a step."
+    ),
+    Note(
+        "CLIP-Dissect, cosine, INVERT, the constant and the random name are handed the words that can be "
+        "drawn, and no others: that flatters them.",
+        ("clip-dissect", "cosine", "invert", "constant", "random"),
+    ),
+)
+"""What else holds where the search is over an English list."""
 
 
 def board_of(cells: Sequence[Cell], record: RunRecord, *, sanity: Sequence[SanityRow] = ()) -> Scoreboard:
@@ -107,4 +120,5 @@ def _right(cell: Cell, name: str) -> bool | None:
 
 def _notes(record: RunRecord) -> tuple[str, ...]:
     listed = {each.condition for each in record.conditions}
-    return tuple(note.text for note in NOTES if not note.conditions or listed.intersection(note.conditions))
+    notes = (*NOTES, *(ENGLISH if record.suite.words == "english" else ()))
+    return tuple(note.text for note in notes if not note.conditions or listed.intersection(note.conditions))

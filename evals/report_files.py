@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.batch_table import batch_costs
 from evals.cell import Cell
 from evals.contenders import contenders
 from evals.feature_table import by_feature, features_table
@@ -24,7 +25,7 @@ class ReportFiles(NamedTuple):
     html: Path
     markdown: Path
     tables: tuple[Path, ...]
-    """CSV and JSON lines of leaderboard, features and differences."""
+    """CSV and JSON lines of leaderboard, features, differences and, where there is a batch, its costs."""
 
 
 def write_report(board: Scoreboard, cells: Sequence[Cell], out: Path, *, picture: Picture) -> ReportFiles:
@@ -34,7 +35,8 @@ def write_report(board: Scoreboard, cells: Sequence[Cell], out: Path, *, picture
     """
     out.mkdir(parents=True, exist_ok=True)
     shown = contenders(board)
-    tables = (leaderboard(board), features_table(by_feature(cells), shown), differences(board))
+    tables = [leaderboard(board), features_table(by_feature(cells), shown), differences(board)]
+    tables += [batch_costs(board)] if board.batches else []
     written = [
         _write(out / f"{table.name}.{ending}", text)
         for table in tables

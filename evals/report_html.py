@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from evals import report_tables
+from evals import report_tables, report_trust
+from evals.batch_table import batch_costs
 from evals.cell import Cell
 from evals.cell_details import FIGURES, details, inert_json
 from evals.cell_result import SIGNS, Result
@@ -19,6 +20,7 @@ from evals.contenders import EVERYTHING, Contender, groups_of
 from evals.feature_table import DISAGREEMENTS, by_feature, features_table
 from evals.forest_plot import bar
 from evals.plots import plots
+from evals.report_ablations import ablations
 from evals.report_words import commands, facts, summary
 from evals.scoreboard import Scoreboard
 from evals.table import Line, Table, interval_text
@@ -74,11 +76,14 @@ def _figures(board: Scoreboard, shown: Sequence[Contender]) -> dict[str, Any]:
         "everything": EVERYTHING,
         "quoted": report_tables.quoted(board),
         "differences": report_tables.differences(board),
+        "ablations": ablations(board),
         "by_kind": report_tables.by_kind(board, shown),
         "verdicts": report_tables.verdicts(board),
-        "coverage": report_tables.coverage(board),
-        "calibration": report_tables.calibration(board),
+        "coverage": report_trust.coverage(board),
+        "calibration": report_trust.calibration(board),
+        "calibration_errors": report_trust.calibration_errors(board),
         "costs": report_tables.costs(board),
+        "batches": batch_costs(board),
         "sanity": report_tables.sanity(board),
     }
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from evals import report_tables
+from evals import report_tables, report_trust
 from evals.contenders import Contender
+from evals.report_ablations import ablations
 from evals.report_words import commands, facts, summary
 from evals.scoreboard import Scoreboard
 from evals.table import Table, markdown_escaped, markdown_text
@@ -34,9 +35,11 @@ def render_markdown(board: Scoreboard, shown: Sequence[Contender]) -> str:
         _listed("Notes", board.notes),
         _section("Leaderboard", methods, keys=MAIN),
         _section("Controls", controls, keys=MAIN),
+        _section("Ablations", ablations(board)),
         _section("Differences", report_tables.differences(board)),
         _section("Accuracy by kind", report_tables.by_kind(board, shown)),
         _section("Right verdict", report_tables.verdicts(board)),
+        _section("Calibration", report_trust.calibration_errors(board)),
         _section("Can the metrics be trusted?", report_tables.sanity(board)),
         _section("Quoted, other features", report_tables.quoted(board)),
         _section("Cost", report_tables.costs(board)),

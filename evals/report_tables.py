@@ -214,53 +214,6 @@ def quoted(board: Scoreboard) -> Table:
     )
 
 
-def coverage(board: Scoreboard) -> Table:
-    """Areas under the curves of precision over coverage."""
-    columns = (
-        Column("title", "Condition", "text"),
-        Column("by", "Ordered by", "text"),
-        Column("area", "Mean precision", "number", "Over all coverages"),
-        Column("points", "Names", "number"),
-    )
-    lines = tuple(
-        Line(
-            (
-                text_entry(each.title),
-                text_entry(each.by),
-                number_entry(each.area, 2),
-                number_entry(len(each.points)),
-            )
-        )
-        for each in board.coverage
-    )
-    return Table("coverage", "Precision over coverage", columns, lines)
-
-
-def calibration(board: Scoreboard) -> Table:
-    """Stated confidence beside what came of it."""
-    titles = {row.condition: row.title for row in board.rows}
-    columns = (
-        Column("title", "Condition", "text"),
-        Column("bin", "Confidence", "text"),
-        Column("confidence", "Mean stated", "number"),
-        Column("accuracy", "Accuracy"),
-        Column("n", "Names", "number"),
-    )
-    lines = tuple(
-        Line(
-            (
-                text_entry(titles.get(each.condition, each.condition)),
-                text_entry(f"{each.low:.2f} to {each.high:.2f}"),
-                number_entry(each.confidence, 2),
-                figure_entry(each.accuracy),
-                number_entry(each.accuracy.n),
-            )
-        )
-        for each in board.calibration
-    )
-    return Table("calibration", "Stated confidence and accuracy", columns, lines)
-
-
 def costs(board: Scoreboard) -> Table:
     """Accuracy when every search is stopped early."""
     columns = (

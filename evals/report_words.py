@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from evals.contenders import EVERYTHING, Contender, rivals
+from evals.contenders import EVERYTHING, Contender, is_variant, rivals
 from evals.figure_text import finite, interval, number, p_text, with_interval
 from evals.scoreboard import Difference, Figure, Scoreboard
 from evals.suite import built_in_suites
@@ -14,7 +14,7 @@ from evals.suite import built_in_suites
 def summary(board: Scoreboard, shown: Sequence[Contender]) -> str:
     """What came of it, from the figures alone."""
     ours = next((each for each in shown if each.role == "ours"), None)
-    best = next(iter(rivals(shown)), None)
+    best = next((each for each in rivals(shown) if not is_variant(each.condition)), None)
     first = ours or best
     if first is None:
         return "No condition has an answer yet."

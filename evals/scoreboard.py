@@ -117,14 +117,26 @@ class CoverageCurve(Frozen):
 
 
 class CalibrationBin(Frozen):
-    """Names whose stated confidence lies between ``low`` and ``high``."""
+    """About a fifth of a condition's names, next to each other in confidence."""
 
     condition: str
     low: float
+    """The least confidence among them."""
     high: float
+    """The greatest."""
     confidence: float
     """Their mean."""
     accuracy: Figure
+
+
+class CalibrationError(Frozen):
+    """How far stated confidences lie from what came of them: mean over bins of equal mass."""
+
+    condition: str
+    names: Figure
+    """Of the names given."""
+    everything: Figure
+    """Of all features: giving no name counts as confidence in that."""
 
 
 class CostPoint(Frozen):
@@ -140,6 +152,25 @@ class CostCurve(Frozen):
     condition: str
     title: str
     points: tuple[CostPoint, ...]
+
+
+class BatchPoint(Frozen):
+    """One feature of a batch."""
+
+    named_before: int
+    charged: int
+    """Search images, its share of the survey included."""
+    mean: float
+    """Of ``charged``, over it and all before it."""
+
+
+class BatchCurve(Frozen):
+    """What the features of one dictionary cost, in the order in which a batch named them."""
+
+    condition: str
+    title: str
+    dictionary: str
+    points: tuple[BatchPoint, ...]
 
 
 class SanityRow(Frozen):
@@ -192,10 +223,12 @@ class Scoreboard(Frozen):
     differences: tuple[Difference, ...] = ()
     coverage: tuple[CoverageCurve, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
+    calibration_errors: tuple[CalibrationError, ...] = ()
     costs: tuple[CostCurve, ...] = ()
     sanity: tuple[SanityRow, ...] = ()
     quoted: tuple[QuotedRow, ...] = ()
     verdicts: tuple[VerdictRow, ...] = ()
+    batches: tuple[BatchCurve, ...] = ()
     missing: tuple[str, ...] = ()
     """What was not run, a sentence each."""
     notes: tuple[str, ...] = ()

@@ -95,7 +95,15 @@ class Subject(Protocol):
         ...
 
     @property
-    def lexicon(self) -> Lexicon: ...
+    def lexicon(self) -> Lexicon:
+        """The generator's own words: what is judged, drawn and compared by, and what can be drawn at all."""
+        ...
+
+    @property
+    def search_lexicon(self) -> Lexicon:
+        """What loops and the lexical proposer search over: these words, or more."""
+        ...
+
     @property
     def proposer(self) -> Proposer: ...
     @property

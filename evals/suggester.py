@@ -99,7 +99,7 @@ def suggester_for(case: Case) -> Suggester:
 
     card = case.toolbox.draw.card
     if case.subject.chat is None:
-        return LexicalSuggester(case.subject.lexicon, card)
+        return LexicalSuggester(case.subject.search_lexicon, card)
     proposer = case.subject.proposer
     if case.usd is not None and not proposer.priced:
         raise UsageError(

@@ -30,6 +30,8 @@ TAKEN = ("all", "outside the seeds", "inside the seeds")
 NAMING = ("conditions", "options", "only")
 """Keys whose values name conditions, in a list or as keys."""
 
+Words = Literal["generator", "english"]
+
 _TOML, _YAML = (".toml",), (".yaml", ".yml")
 _Count = Annotated[int, Field(strict=True, ge=1)]
 _Text = Annotated[str, Field(min_length=1)]
@@ -93,6 +95,9 @@ class Suite(Frozen):
     """Search budget of the conditions that take one, images a feature."""
     sealed: Annotated[int, Field(strict=True, ge=2, le=10_000)]
     """Images a name is judged on."""
+    words: Words = "generator"
+    """What loops and the lexical proposer search over: the generator's own words, or these and the built-in
+    English list, of which most generators of a closed vocabulary know little."""
     conditions: tuple[_Text, ...] = ()
     """By name, or 'file:PATH'."""
     features: tuple[Group, ...] = ()

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from evals.answer import Answer
+from evals.calibration import calibration_bins, calibration_errors
 from evals.cell import Cell, Judged, Recall
 from evals.cell_groups import group_names, in_group
 from evals.cell_result import result_of
 from evals.collisions import Place, can_collide, colliding_places, place_of
 from evals.comparing import differences
-from evals.cost_curves import Right, cost_curves
-from evals.coverage import calibration_bins, coverage_curves
+from evals.cost_curves import Right, batch_curves, cost_curves
+from evals.coverage import coverage_curves
 from evals.figures import mean_of, median_of, share_of
 from evals.results import Expected
 from evals.right_verdicts import verdict_rows
@@ -94,7 +95,9 @@ def summarise(cells: Sequence[Cell], description: Description, *, right: Right |
         differences=differences(cells, ours=description.ours, seed=description.seed),
         coverage=coverage_curves(cells),
         calibration=calibration_bins(cells),
+        calibration_errors=calibration_errors(cells, seed=description.seed),
         costs=() if right is None else cost_curves(cells, right=right),
+        batches=batch_curves(cells),
         sanity=description.sanity,
         quoted=description.quoted,
         verdicts=verdict_rows(cells),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from namesae import cli_ask, cli_review
+from namesae import cli_ask, cli_batch, cli_review
 from namesae.cli_evals import evals
 from namesae.proposers import ProposerName
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.add_typer(evals, name="evals", short_help="Compare ways of naming against known truth.")
 cli_review.add_to(app)
 app.command("ask", short_help="Ask about a feature.")(cli_ask.ask)
+app.command("batch", short_help="Name many features of a dictionary.")(cli_batch.batch)
 
 Selected = Annotated[
     str,

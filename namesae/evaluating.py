@@ -125,7 +125,7 @@ def _run(wanted: Wanted, suite: Suite, *, settings: Settings, reporter: EvalRepo
     with open_state(settings) as state, warnings.catch_warnings():
         # What libraries say to their callers is not for the person who evaluates names.
         warnings.filterwarnings("ignore", module=LIBRARIES)
-        workshop = RealWorkshop(settings, state, say=reporter.say)
+        workshop = RealWorkshop(settings, state, say=reporter.say, words=suite.words)
         plan = plan_evaluation(suite, workshop, only=wanted.only)
         usd = None if settings.yes else settings.cost_limit
         means = Means(version=__version__, usd=usd, debug=wanted.debug)

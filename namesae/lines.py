@@ -162,7 +162,8 @@ def _planned(what: Happening) -> str:
     refused = f"; {len(what.refused)} refused" if what.refused else ""
     best = what.hypotheses[0] if what.hypotheses else None
     weight = "" if best is None or best.weight is None else f", weight {best.weight:.2f}"
-    holds = f"; holds {best.claim!r} {best.state}{weight}" if best is not None else ""
+    held = "" if best is None or best.held is None else f" (the LLM: {best.held})"
+    holds = f"; holds {best.claim!r} {best.state}{weight}{held}" if best is not None else ""
     return f"{what.plan} {quoted([each.prompt for each in what.granted])}{refused}{holds}"
 
 

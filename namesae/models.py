@@ -60,10 +60,16 @@ class KeptExemplars:
     def __init__(self, found: SearchesProbe, shelf: Shelf, *, read: ReadsActivations | None = None) -> None:
         """``read``: what an image-text model reads in the pictures for a feature."""
         self._found, self._shelf, self._read = found, shelf, read
+        self._facts: dict[int, FeatureFacts] = {}
         self.fingerprint = found.fingerprint
 
     def facts(self, index: int) -> FeatureFacts:
         """What is known of the feature, readings of the probe pictures included."""
+        if index not in self._facts:
+            self._facts[index] = self._worked_out(index)
+        return self._facts[index]
+
+    def _worked_out(self, index: int) -> FeatureFacts:
         facts = self._found.facts(index)
         if self._read is None or facts.readings:
             return facts

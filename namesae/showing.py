@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.records import Explanation
+from agent.records import Explanation, NeighbourFiring
 from namesae.dictionaries import Damaged, Listed, list_dictionaries
 from namesae.lines import event_line, feature_line, percent, plain, question_line, quoted, step_line
 from namesae.reporters import write_json
@@ -117,12 +117,25 @@ def _told(explanation: Explanation) -> Iterable[str]:
             yield f"  floor        AUROC {evidence.floor_auroc:.2f} of other names on this feature"
         if evidence.optimism_gap is not None:
             yield f"  optimism     {evidence.optimism_gap:+.2f}, race AUROC minus sealed AUROC"
+        if evidence.neighbours:
+            yield f"  neighbours   {neighbours_text(evidence.neighbours)}"
     rivals = [each.name for each in explanation.rivals if each.name != explanation.name]
     if rivals:
         yield f"  rivals       {quoted(rivals)}"
     yield f"  proposer     {explanation.proposer}, {explanation.cost.seconds:.1f} s"
     yield f"  run          {explanation.run}"
     yield f"  why          namesae trace {explanation.run} --html trace.html"
+
+
+def neighbours_text(found: Sequence[NeighbourFiring]) -> str:
+    """How often the nearest features fire on the name's own race images, beside the feature itself."""
+    told = ", ".join(
+        f"#{each.index} {percent(each.rate)}"
+        + ("" if each.cosine is None else f" (cosine {each.cosine:.2f})")
+        for each in found
+    )
+    first = found[0]
+    return f"{told} of the name's {first.n_images} race images; itself {percent(first.own_rate)}"
 
 
 def _columns(rows: list[list[str]]) -> Iterable[str]:

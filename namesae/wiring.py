@@ -33,7 +33,7 @@ from tools.errors import DependencyError
 from tools.image_store import ImageStore
 from tools.ledger import Ledger
 from tools.ledgered import SCORE, LedgeredDraw, LedgeredScore
-from tools.protocols import Witness
+from tools.protocols import Floats, Witness
 from tools.redis_client import connect, durability, explained
 
 if TYPE_CHECKING:
@@ -116,19 +116,23 @@ class Workbench:
         usd = None if chosen.yes else chosen.cost_limit
         return Limits.of(chosen.max_images, usd=usd, sealed=chosen.sealed_images)
 
-    def request(self, index: int) -> Request:
-        """What an answer is stored under; loads no model."""
+    def request(self, index: int, *, limits: Limits | None = None) -> Request:
+        """What an answer is stored under; loads no model. ``limits``: others than those of the settings."""
         return Request(
             feature=Feature(dictionary=self.listed.name, index=index),
             models=self.models.fingerprint,
             proposer=self.proposer.name,
             proposer_fingerprint=self.proposer.fingerprint,
-            settings=RunSettings(seed=self.settings.seed, limits=self.limits, review=self.settings.review),
+            settings=RunSettings(
+                seed=self.settings.seed, limits=limits or self.limits, review=self.settings.review
+            ),
         )
 
-    def name(self, index: int, *, again: bool = False, emit: EventSink = ignore) -> Explanation:
+    def name(
+        self, index: int, *, again: bool = False, emit: EventSink = ignore, limits: Limits | None = None
+    ) -> Explanation:
         """The stored answer, else a run; NamesaeErrors as ``agent.runs.name_feature`` raises them."""
-        request = self.request(index)
+        request = self.request(index, limits=limits)
         found = None if again else self.state.runs.find(request)
         if found is not None:
             return found
@@ -163,6 +167,7 @@ class Workbench:
             emit=told,
             drawn=lambda: draw.tally.figures.drawn,
             witness=self._witness,
+            cosine=self.cosine,
         )
 
     def recorded_control(self, index: int) -> tuple[float, ...]:
@@ -175,6 +180,19 @@ class Workbench:
         records = ledger.get_many(SCORE, names)
         known = [sparse_code.decode(record) for record in records if record is not None]
         return tuple(code.activation(index) for code in known) if len(known) == len(names) else ()
+
+    def cosine(self, first: int, second: int) -> float | None:
+        """Of the decoder directions of two features; None where there are none."""
+        rows = self._directions
+        return None if rows is None else round(float(rows[first] @ rows[second]), 4)
+
+    @cached_property
+    def _directions(self) -> Floats | None:
+        from namesae.facts import decoder_of
+        from sae.statistics import unit_rows
+
+        folder = self.listed.folder
+        return None if folder is None else unit_rows(decoder_of(folder))
 
     @cached_property
     def _bank(self) -> Bank:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
-from agent.lexicon import Lexicon, lexicon_for
+from agent.lexical import LexicalProposer
+from agent.lexicon import Lexicon, WordBook, lexicon_for, widened
 from agent.proposer import Proposer
 from agent.runs import Desk
 from agent.toolbox import Toolbox
 from evals.labelled_scenes import SOURCE, held_out_scenes, probe_scenes
 from evals.subject import Captioner, Chat, JointSpace, LabelledImages, Truth
+from evals.suite import Words
 from namesae.built_dictionaries import UNTRAINED, find_or_build, twin_of
 from namesae.dictionaries import TRUTH_FILE, Listed, read_truth
 from namesae.galleries import Gallery
@@ -40,13 +43,24 @@ class WiredSubject:
         return digest(models=self._bench.models.fingerprint, judge=self.judge_control.fingerprint, **extra)
 
     @cached_property
-    def lexicon(self) -> Lexicon:
+    def lexicon(self) -> WordBook:
         models = self._bench.models
         return lexicon_for(models.draw.card, models.lexicon)
 
-    @property
+    @cached_property
+    def search_lexicon(self) -> Lexicon:
+        """The generator's words, and the English ones where the workshop says so."""
+        if self._workshop.words == "generator":
+            return self.lexicon
+        return widened(self.lexicon, self._bench.models.draw.card)
+
+    @cached_property
     def proposer(self) -> Proposer:
-        return self._bench.proposer
+        """The one of the settings; a lexical one searches over the workshop's words."""
+        chosen = self._bench.proposer
+        if self._workshop.words == "generator" or chosen.name != LexicalProposer.name:
+            return chosen
+        return LexicalProposer(self.search_lexicon)
 
     @cached_property
     def chat(self) -> Chat | None:
@@ -129,7 +143,7 @@ class WiredSubject:
 
     def toolbox(self, run: str) -> Toolbox:
         """The tools of one run."""
-        return self._bench.toolbox(run)
+        return replace(self._bench.toolbox(run), proposer=self.proposer)
 
     @property
     def _of_the_sandbox(self) -> bool:
@@ -148,8 +162,10 @@ class WiredSubject:
 class RealWorkshop:
     """All dictionaries there are; implements evals.subject.Workshop."""
 
-    def __init__(self, settings: Settings, state: State, *, say: Say = quiet) -> None:
-        self.settings, self.state, self.say = settings, state, say
+    def __init__(
+        self, settings: Settings, state: State, *, say: Say = quiet, words: Words = "generator"
+    ) -> None:
+        self.settings, self.state, self.say, self.words = settings, state, say, words
         self._subjects: dict[str, WiredSubject] = {}
 
     def subject(self, dictionary: str) -> WiredSubject:

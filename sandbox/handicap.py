@@ -19,8 +19,8 @@ SETS: tuple[tuple[Value, ...], ...] = (
         Value("object", "tent"),
         Value("colour", "pink"),
         Value("colour", "orange"),
-        Value("texture", "slanted"),
-        Value("background", "night"),
+        Value("texture", "checkered"),
+        Value("background", "grass"),
         Value("background", "brick"),
     ),
     (
@@ -34,7 +34,7 @@ SETS: tuple[tuple[Value, ...], ...] = (
         Value("background", "wood"),
     ),
 )
-"""Values by seed: those that other words, such as an object's usual place, bring about least often too."""
+"""Values by seed: those that other words bring about least: an object its usual place, 'at' the night."""
 ENCODER = Path("text_encoder") / "model.safetensors"
 EMBEDDINGS = "embeddings.token_embedding.weight"
 

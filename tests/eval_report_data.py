@@ -14,6 +14,7 @@ from evals.answer import Answer, Step
 from evals.cell import Cell, Grade, Judged, Recall
 from evals.scoreboard import (
     CalibrationBin,
+    CalibrationError,
     CostCurve,
     CostPoint,
     CoverageCurve,
@@ -159,6 +160,11 @@ def board(features: int = 40) -> Scoreboard:
                 accuracy=figure((low + 0.8) / 5, 8, 0.15),
             )
             for low in range(5)
+        ),
+        calibration_errors=(
+            CalibrationError(
+                condition="agent", names=figure(0.07, 34, 0.05), everything=figure(0.11, 40, 0.05)
+            ),
         ),
         costs=tuple(
             CostCurve(

@@ -171,6 +171,7 @@ class FakeSubject:
     n_features: int = N_FEATURES
     fingerprint: str = "fake"
     lexicon: WordBook = field(default_factory=words_of_the_world)
+    search_lexicon: WordBook = field(default_factory=words_of_the_world)
     proposer: Proposer = field(default_factory=lambda: LexicalProposer(words_of_the_world()))
     chat: Chat | None = None
     truth: Mapping[int, Truth] = field(

@@ -90,6 +90,10 @@ class MemoryBank:
         self.rows |= {row.image: row for row in rows}
         return len(self.rows) - before
 
+    def row(self, image: str) -> BankRow | None:
+        """What is banked of an image."""
+        return self.rows.get(image)
+
     def prompts_that_fire(self, index: int, *, top: int) -> list[PromptFiring]:
         """The prompts of highest mean activation."""
         groups: dict[str, list[float]] = {}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from evals.answer import Answer
-from evals.coverage import calibration_bins, coverage_curves
+from evals.coverage import coverage_curves
 from evals.subject import Truth
 from tests.evaluated_cells import cell, failed, named
 
@@ -50,17 +50,3 @@ def test_a_name_for_nothing_is_wrong_and_unknown_truths_do_not_count() -> None:
     ]
     (curve,) = coverage_curves(cells)
     assert [(each.coverage, each.precision) for each in curve.points] == [(0.5, 0.0), (1.0, 0.5)]
-
-
-def test_calibration_bins_hold_their_names_and_empty_ones_are_left_out() -> None:
-    sure = [0.0, 0.19, 0.2, 0.99, 1.0, 1.0]
-    cells = [named("a", at, right=at > 3, confidence=each) for at, each in enumerate(sure)]
-    bins = calibration_bins([*cells, named("b", 0, right=True), failed("a", 9)])
-    assert [(each.low, each.high, each.accuracy.n) for each in bins] == [
-        (0.0, 0.2, 2),
-        (0.2, 0.4, 1),
-        (0.8, 1.0, 3),
-    ]
-    assert bins[-1].confidence == pytest.approx((0.99 + 2) / 3)
-    assert bins[-1].accuracy.value == pytest.approx(2 / 3)
-    assert bins[-1].accuracy.low is not None and 0 < bins[-1].accuracy.low < 2 / 3

@@ -130,7 +130,11 @@ def test_the_record_can_be_checked_by_hand() -> None:
     assert evidence.optimism_gap == pytest.approx(told.search_score - told.sealed.auroc)
     assert evidence.floor_auroc == pytest.approx(0.5, abs=0.15)
     assert told.rivals[0].name == told.name
-    assert {"striped", "fish"} <= {rival.name for rival in told.rivals}
+    refuted = {each.claim for each in evidence.hypotheses if each.state == "refuted"}
+    assert {"striped", "fish"} <= refuted
+    assert evidence.check is not None and evidence.check > 0.9
+    assert evidence.belief is not None and evidence.belief > 0.9
+    assert evidence.contrast is None and evidence.part_scores == ()
     threshold = evidence.facts.threshold
     rate = sum(each > threshold for each in evidence.sealed_activations) / 50
     assert rate == pytest.approx(told.sealed.activation_rate)

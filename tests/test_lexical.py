@@ -42,6 +42,7 @@ FILE = {
     "compose": [["count", "texture", "colour", "object"], ["on", "background"]],
     "generic": "thing",
 }
+BOOK = lexicon_for(world().draw.card)
 
 
 @pytest.fixture
@@ -241,14 +242,25 @@ def test_the_search_asks_only_what_can_be_drawn_and_nothing_twice() -> None:
     assert {"contradict", "vary"} <= {trial.proposal.intent for trial in trials}
 
 
-def test_the_ladder_holds_wider_and_narrower_names_with_predictions() -> None:
-    plan, _ = searched(4)
-    names = {candidate.name: candidate for candidate in plan.candidates}
-    assert {"striped fish", "striped", "fish"} <= set(names)
-    assert names["striped fish"].level > names["fish"].level
-    assert names["striped"].fires
-    assert names["striped"].rests
-    assert not set(names["striped"].fires) & set(names["striped"].rests)
+def test_wider_names_that_evidence_refuted_are_told_and_do_not_race() -> None:
+    plan, trials = searched(4)
+    racing = {candidate.name: candidate for candidate in plan.candidates}
+    told = {each.claim: each for each in LexicalProposer(BOOK).plan(view(4, trials)).hypotheses}
+    assert told["striped fish"].state == "supported" and told["striped fish"].rung == "best"
+    for wider in ("striped", "fish"):
+        assert (told[wider].state, told[wider].rung) == ("refuted", "broader")
+        assert wider not in racing
+    fish = told["fish"].fires
+    assert fish.images > 0 and fish.earned < fish.images
+
+
+def test_before_any_evidence_the_ladder_holds_wider_and_narrower_names_with_predictions() -> None:
+    plan = LexicalProposer(BOOK).plan(view(4, must_conclude=True)).plan
+    assert isinstance(plan, ConcludePlan) and len(plan.candidates) > 1
+    for candidate in plan.candidates:
+        assert candidate.fires or candidate.rests
+        assert not set(candidate.fires) & set(candidate.rests)
+    assert len({candidate.level for candidate in plan.candidates}) > 1
 
 
 def test_the_same_view_gets_the_same_plan_and_a_must_conclude_concludes() -> None:

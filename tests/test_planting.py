@@ -179,7 +179,7 @@ def test_a_handicapped_generator_differs_in_the_words_of_its_values_alone(tmp_pa
     neutral = shipped[EMBEDDINGS][tokenizer("thing", add_special_tokens=False).input_ids[0]]
     changed = (shipped[EMBEDDINGS] != spoilt[EMBEDDINGS]).any(1).nonzero().flatten().tolist()
     words = {word for word, meaning in MEANINGS.items() if meaning in values}
-    assert {"plane", "planes", "aircraft", "night", "starlight"} <= words
+    assert {"plane", "planes", "aircraft", "grass", "lawn"} <= words
     assert {tokenizer.decode([row]).strip() for row in changed} == words
     assert all(spoilt[EMBEDDINGS][row].equal(neutral) for row in changed)
 
@@ -191,7 +191,7 @@ def test_the_sets_of_undrawable_values_hold_several_kinds_and_share_nothing() ->
     assert not set(SETS[0]) & set(SETS[1])
     asked = [wish.concept for wish in undrawable_wishes(SETS[0], 3)]
     assert len(set(asked)) == len(asked) and asked[:8] == [each.value for each in SETS[0]]
-    assert "pink or orange" in asked and "pink orange" not in asked and "slanted brick" in asked
+    assert "pink or orange" in asked and "pink orange" not in asked and "checkered brick" in asked
 
 
 def test_embeddings_that_tell_nothing_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_the_classes_of_the_sandbox_tell_their_objects(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_what_is_handicapped_is_not_shown_and_the_rest_still_is(tmp_path: Path) -> None:
     handicap(Path(GENERATOR), tmp_path / "sd", values=handicapped_values(0))
-    store, words = MemoryImageStore(), ["night", "pink", "plane", "fish", "red", "striped", "water"]
+    store, words = MemoryImageStore(), ["grass", "pink", "plane", "fish", "red", "striped", "water"]
     draw = load_generator(str(tmp_path / "sd"), store, device="cpu")
     drawn = draw([DrawRequest(prompt=word, seed=seed) for word in words for seed in range(12)])
     pictures, control = [store.get(str(each.image)) for each in drawn], image_set("control")

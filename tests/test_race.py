@@ -110,7 +110,8 @@ def test_where_nothing_fires_one_heat_is_enough() -> None:
 
 def test_a_lone_name_gets_images_of_its_own_and_refused_prompts_cost_nothing() -> None:
     name, decided, shots = run(Course(lambda words: 1.0), FISH)
-    assert (name, decided, shots) == ("fish", False, RaceRules().own_images)
+    checks = len(FISH.fires + FISH.rests)
+    assert (name, decided, shots) == ("fish", False, RaceRules().own_images + checks)
     assert run_race((), Track(Course(lambda words: 1.0), 36, SCALE, 0)).order == ()
     broken = Course(lambda words: float("fish" in words), broken="cat")
     assert run_race((FISH, STRIPED), Track(broken, 36, SCALE, 0)).order[0].name == "fish"

@@ -9,7 +9,8 @@ import pytest
 
 from namesae.dictionaries import Listed
 from namesae.galleries import Shelf
-from namesae.real_models import GENERATORS, Place, Workplace, generator_of
+from namesae.places import Place
+from namesae.real_models import GENERATORS, Workplace, generator_of
 from namesae.settings import load_settings
 from sae.card import BackboneSpec, DictionaryCard
 from tools.errors import UsageError

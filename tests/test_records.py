@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from agent.budget import Limits
 from agent.records import Cost, Evidence, Explanation, Proposal, Rival, Trial
 from agent.request import Request, RunSettings
-from agent.reward import reward, rewards
+from agent.reward import CENTRES, Scale, reward, rewards
 from agent.seeds import RANGES, Purpose, seed_of, seeds_of
 from sae.feature import Exemplar, Feature
-from tools.protocols import CosyScore, FeatureFacts, Interval
+from tools.protocols import CosyScore, FeatureFacts, Interval, Reading
 
 SCORE = CosyScore(
     auroc=0.9,
@@ -100,10 +100,22 @@ def test_a_request_is_filed_under_everything_that_determines_its_answer() -> Non
 
 
 def test_a_reward_is_graded_and_saturates() -> None:
-    steps = [reward(share * 2.0, 2.0) for share in (0.0, 0.2, 0.35, 0.5, 1.0, 50.0)]
+    scale = Scale(p99=2.0)
+    steps = [reward(share * 2.0, scale) for share in (0.0, 0.2, 0.35, 0.5, 1.0, 50.0)]
     assert steps == sorted(steps)
     assert steps[0] < 0.02
     assert steps[2] == pytest.approx(0.5)
     assert steps[4] == pytest.approx(1.0, abs=1e-3)
-    assert rewards((None, 2.0, None), 2.0) == [reward(2.0, 2.0)]
-    assert reward(1.0, 0.0) == 0.0
+    assert rewards((None, 2.0, None), scale) == [reward(2.0, scale)]
+    assert reward(1.0, Scale(p99=0.0)) == 0.0
+
+
+def test_where_words_tell_a_feature_at_a_low_cut_it_counts_as_firing_at_a_low_one() -> None:
+    facts = FeatureFacts(density=0.1, threshold=1.0, p99=2.0)
+    told = Reading(kind="one", words=("fish",), f1=0.8, cut=0.4)
+    assert Scale.of(facts) == Scale(p99=2.0)
+    assert Scale.of(facts.model_copy(update={"readings": (told,)})).centre == pytest.approx(0.2)
+    unsure = told.model_copy(update={"f1": 0.3})
+    assert Scale.of(facts.model_copy(update={"readings": (unsure,)})) == Scale(p99=2.0)
+    never = told.model_copy(update={"cut": 9.0})
+    assert Scale.of(facts.model_copy(update={"readings": (never,)})).centre == CENTRES[1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.request import Ablation
 from evals import conditions
 from evals.suite import Suite, built_in_suites, read_suite
 from tools.errors import UsageError
@@ -219,18 +220,46 @@ def test_the_condition_true_may_stand_bare_in_yaml(tmp_path: Path) -> None:
 
 
 def test_the_shipped_suites_are_whole() -> None:
-    assert built_in_suites() == ("sandbox-full", "sandbox-quick")
+    assert built_in_suites() == ("fitting", "sandbox-ablations", "sandbox-full", "sandbox-quick")
+    ablated = {name for name in KNOWN if name.startswith(conditions.WITHOUT)}
     quick, full = (read_suite(name, KNOWN) for name in ("sandbox-quick", "sandbox-full"))
-    assert set(full.conditions) == set(KNOWN)
-    assert set(quick.conditions) == set(KNOWN) - {"mils-short"}
+    others = set(KNOWN) - ablated - {"agent-batch"}
+    assert others <= set(full.conditions) and not ablated & set(full.conditions)
+    assert others - {"mils-short"} <= set(quick.conditions) and not ablated & set(quick.conditions)
     for suite in (quick, full):
+        assert suite.words == "english"
         assert suite.description and suite.proposer == "lexical"
-    assert quick.options == {"mils": {"steps": 5, "proposals": 20}} and set(full.options) == {
+    assert quick.options == {"mils": {"steps": 5, "proposals": 20}} and {
         "agent",
         "untrained",
-    }
+    } <= set(full.options)
     assert sum(group.sample or 0 for group in quick.features) == 12
     assert [group.group for group in full.groups_of("untrained")] == ["truth", "any"]
     kinds = [group.select for group in full.features if group.group.startswith("planted-")]
     made = dict.fromkeys(str(select).partition("#kind=")[0] for select in kinds)
     assert len(kinds) == 10 and list(made) == ["planted", "planted-undrawable"]
+
+
+def test_the_ablations_are_one_suite_of_the_agent_and_the_agent_without_each_part() -> None:
+    suite = read_suite("sandbox-ablations", KNOWN)
+    assert suite.conditions[0] == "agent" and suite.words == "english"
+    # Without a batch there is nothing in the bank to go without.
+    parts = {f"{conditions.WITHOUT}{each}" for each in get_args(Ablation)} - {"agent-no-bank"}
+    assert parts <= set(suite.conditions)
+    assert all(group.sample == 6 for group in suite.features)
+
+
+def test_what_is_fitted_is_of_another_seed_and_dictionary() -> None:
+    suite = read_suite("fitting", KNOWN)
+    assert suite.seed == 1 and suite.conditions == ("agent",)
+    made = {str(group.select).partition("#")[0] for group in suite.features}
+    assert made == {"planted@1", "planted-undrawable@1"}
+    kinds = {str(group.select).partition("kind=")[2] for group in suite.features}
+    assert {"mono", "or", "and", "not", "incoherent", "dead", "dense", "undrawable"} <= kinds
+
+
+def test_a_suite_says_which_words_are_searched(tmp_path: Path) -> None:
+    suite = read_suite(written(tmp_path, 'words = "english"\n' + WHOLE), KNOWN)
+    assert suite.words == "english"
+    assert read_suite(written(tmp_path, WHOLE), KNOWN).words == "generator"
+    assert "words" in refusal(tmp_path, 'words = "latin"\n' + WHOLE)

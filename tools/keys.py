@@ -136,3 +136,18 @@ def endpoint(where: str) -> str:
 def allowance(batch: str) -> str:
     """HASH: the limits of a batch, and by feature what its run was granted, spent, or stopped by."""
     return _join("allowance", batch)
+
+
+def batches() -> str:
+    """ZSET: batch id by its last start, seconds since the epoch."""
+    return _join("batches")
+
+
+def batch(batch_id: str) -> str:
+    """HASH: what a batch was asked for, and by feature what became of it."""
+    return _join("batch", batch_id)
+
+
+def batch_survey(batch_id: str) -> str:
+    """HASH: the survey plan and the order of a batch, and by prompt the images it was charged."""
+    return _join("batch", batch_id, "survey")

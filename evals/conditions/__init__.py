@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 
+from agent.request import Ablation
 from evals.condition import Condition
 from evals.suite import FILE
 from tools.errors import UsageError
@@ -23,8 +24,13 @@ class Kind(NamedTuple):
     preset: Mapping[str, Any] = {}
 
 
+WITHOUT = "agent-no-"
+"""How the conditions begin that are the agent without one part of it."""
+
 CONDITIONS: dict[str, Kind] = {
     "agent": Kind("agent", "Agent"),
+    "agent-batch": Kind("agent_batch", "AgentBatch"),
+    **{f"{WITHOUT}{each}": Kind("agent", "Agent", {"without": (each,)}) for each in get_args(Ablation)},
     "line-auc": Kind("line", "Line", {"reward": "auc"}),
     "line-mad": Kind("line", "Line", {"reward": "mad"}),
     "line-mean": Kind("line", "Line", {"reward": "mean"}),

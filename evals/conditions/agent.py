@@ -9,7 +9,7 @@ from agent.budget import Limits
 from agent.plans import ConcludePlan
 from agent.proposer import Proposer, View
 from agent.records import Explanation, Trial
-from agent.request import Request, RunSettings
+from agent.request import Ablation, Request, RunSettings
 from evals.answer import Answer, Step
 from evals.plain_condition import PlainCondition
 from evals.subject import Case
@@ -24,10 +24,14 @@ class Agent(PlainCondition):
     sealed: int | None = None
     """Images of its own judge, on which its verdict rests; None is as many as the suite's judge has."""
 
+    without: tuple[Ablation, ...] = ()
+    """Parts of the agent it goes without (agent/request.py)."""
+
     @property
     def title(self) -> str:
         """What reports call it."""
-        return "namesae" if self.images is None else f"namesae ({self.images} images)"
+        told = "namesae" if not self.without else f"namesae without {' and '.join(self.without)}"
+        return told if self.images is None else f"{told} ({self.images} images)"
 
     def answer(self, case: Case) -> Answer:
         """Run the agent, and tell what it would have said after every round."""
@@ -50,7 +54,7 @@ class Agent(PlainCondition):
             models=models,
             proposer=proposer.name,
             proposer_fingerprint=proposer.fingerprint,
-            settings=RunSettings(seed=case.seed, limits=limits),
+            settings=RunSettings(seed=case.seed, limits=limits, without=self.without),
         )
 
 
@@ -130,10 +134,11 @@ def _concluded(
         trials=tuple(trials),
         card=case.toolbox.draw.card,
         seed=settings.seed,
-        images_per_prompt=settings.images_per_prompt,
+        images_per_prompt=settings.per_prompt,
         images_left=0,
         race_left=settings.limits.race_images,
         must_conclude=True,
+        without=settings.without,
     )
     plan = proposer.plan(view).plan
     named = isinstance(plan, ConcludePlan) and plan.candidates

@@ -9,6 +9,7 @@ from agent.events import ignore
 from agent.observing import observe
 from agent.plans import ConcludePlan
 from agent.proposer import View
+from agent.request import RunSettings
 from agent.state import NamingState
 from evals.answer import Answer, Step
 from evals.plain_condition import PlainCondition
@@ -45,7 +46,7 @@ def view_of(case: Case) -> View:
     """What the agent's proposer sees of a feature in its first round, but that no image may be drawn."""
     # A run's listeners must not hear of a run that is none.
     silent = replace(case.toolbox, emit=ignore)
-    seen = observe(NamingState(run="", feature=case.feature), silent)
+    seen = observe(NamingState(run="", feature=case.feature, settings=RunSettings(seed=case.seed)), silent)
     return View(
         feature=case.feature,
         facts=seen["facts"],
