@@ -14,6 +14,7 @@ from agent.reward import Scale, reward
 from benchmarks.policy_reading import Blank, blanked, read_message
 from benchmarks.policy_words import book_of
 from sae.feature import Frozen
+from tools.protocols import FeatureFacts
 
 MOST_LISTED = 8
 """Prompts or parts in one list of a name."""
@@ -23,9 +24,9 @@ EXPECTED = {"exploit": "fires", "vary": "fires", "contradict": "rests"}
 class Trust(Frozen):
     """How far the policy believes what is said before anything is drawn; tuned on planted@1 alone."""
 
-    readings: float = 0.0
-    """Log odds between two claims of which one tells the probe set by 1 of F1 better. At 0 all that is said
-    before the drawing only suggests words, each as much as any other."""
+    readings: float = 12.0
+    """Log odds between two claims of which one tells the probe set by 1 of F1 better, while it asks. What it
+    concludes knows of all this only the words, each suggested as much as any other."""
     unsuggested: float = 3.0
     """Log odds lost by a word that nothing suggests."""
     others: float = 0.5
@@ -58,23 +59,26 @@ class Policy:
         """The plan, as the reply schema wants it, to the messages of a request."""
         text = next(_text(each) for each in body["messages"] if each["role"] == "user")
         told = read_message(blanked(text, self._blank))
-        view = self._doubted(told.view)
-        book = book_of(view.card.vocabulary or ())
-        turn = LexicalProposer(book, self._settings).plan(view)
-        return _reply(turn, view, refuted=told.refuted)
+        turn = self._turn(told.view)
+        return _reply(turn, told.view, refuted=told.refuted)
 
-    def _doubted(self, view: View) -> View:
-        """What is drawn counts as fired or not; what is said before it is a list of words, in no order."""
+    def _turn(self, view: View) -> Turn:
+        """Ask what the readings make likely; conclude with what was drawn alone, and ask on where that is
+        not yet sure."""
+        proposer = LexicalProposer(book_of(view.card.vocabulary or ()), self._settings)
         scale = Scale.of(view.facts)
-        trials = tuple(_fired_or_not(each, scale) for each in view.trials)
-        if self._trust.readings > 0:
-            return view.model_copy(update={"trials": trials})
-        facts = view.facts
+        view = view.model_copy(update={"trials": tuple(_fired_or_not(each, scale) for each in view.trials)})
+        asking = proposer.plan(view)
+        if not isinstance(asking.plan, ConcludePlan):
+            return asking
+        return proposer.plan(view.model_copy(update={"facts": self._doubted(view.facts)}))
+
+    def _doubted(self, facts: FeatureFacts) -> FeatureFacts:
+        """The words that were said before anything was drawn, in no order."""
         said = {word: self._trust.others for word, _ in (*facts.vocabulary, *facts.tags)}
         said |= {word: 1.0 for each in facts.readings for word in each.words}
         tags = tuple(sorted(said.items()))
-        flat = facts.model_copy(update={"tags": tags, "vocabulary": (), "readings": ()})
-        return view.model_copy(update={"trials": trials, "facts": flat})
+        return facts.model_copy(update={"tags": tags, "vocabulary": (), "readings": ()})
 
 
 def _fired_or_not(trial: Trial, scale: Scale) -> Trial:

@@ -1,7 +1,7 @@
 """What the messages carry, without a model: the policy on planted features of the fake world, over HTTP.
 
-python -m benchmarks.policy_fakes --seeds 2 names twelve features by seed with the lexical proposer and with the
-policy, whole and with evidence withheld, and prints how many names are right, with calls and images a feature.
+python -m benchmarks.policy_fakes --seeds 1 names twelve features a seed with the lexical proposer and the
+policy, whole and with evidence withheld, and prints how many names are right, calls and images a feature.
 """
 
 from __future__ import annotations

@@ -5,7 +5,10 @@ from __future__ import annotations
 from evals.scoreboard import Scoreboard
 from evals.table import Column, Line, Table, number_entry, text_entry
 
-CAPTION = "Images charged a feature, its share of the survey included, against the features named before it"
+CAPTION = (
+    "Images charged a feature, its share of the survey included, and images spent so far for each feature "
+    "with a name, the whole survey from the first on, against the features named before it"
+)
 
 
 def batch_costs(board: Scoreboard) -> Table:
@@ -15,7 +18,7 @@ def batch_costs(board: Scoreboard) -> Table:
         Column("dictionary", "Dictionary", "text"),
         Column("named_before", "Named before", "number"),
         Column("charged", "Images", "number"),
-        Column("running_mean", "Mean so far", "number"),
+        Column("running_mean", "A named one so far", "number"),
     )
     lines = tuple(
         Line(

@@ -13,6 +13,9 @@ from evals.scoreboard import BatchCurve, BatchPoint, CostCurve, CostPoint
 GRID = (10, 20, 40, 60, 80, 100, 150, 200, 400, 951)
 """Images; 951 is what MILS may ask for at its own defaults."""
 
+SURVEY = "survey"
+"""Text of the step that is a feature's share of a batch's survey."""
+
 Right = Callable[[Cell, str], bool | None]
 """Whether a name is right for a cell's feature; None where it cannot be told."""
 
@@ -33,7 +36,9 @@ def cost_curves(cells: Iterable[Cell], *, right: Right) -> tuple[CostCurve, ...]
 def batch_curves(cells: Sequence[Cell]) -> tuple[BatchCurve, ...]:
     """A curve per dictionary and condition that names it as a batch, over the cells it did not fail on.
 
-    Beside each what the agent asked for the same features, in the same order, with nothing known before.
+    A point's mean is what was spent by then, the whole survey from the first feature on, for each feature
+    that got a name; what features without one cost is told with them. Beside each curve what the agent asked
+    for the same features, in the same order, with nothing known before.
     """
     batches: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -52,11 +57,14 @@ def batch_curves(cells: Sequence[Cell]) -> tuple[BatchCurve, ...]:
 
 def _batch_curve(cells: Sequence[Cell], order: Sequence[Cell]) -> BatchCurve:
     """``order``: the cells of the same features that say where in the batch they stand."""
-    points, total = [], 0
-    for at, (cell, place) in enumerate(zip(cells, order, strict=True), start=1):
-        total += cell.answer.images
+    spent, given = sum(map(_survey_share, cells)), 0
+    points = []
+    for cell, place in zip(cells, order, strict=True):
+        if cell.answer.name is not None:
+            spent += cell.answer.images - _survey_share(cell)
+            given += 1
         named = place.answer.named_before or 0
-        points.append(BatchPoint(named_before=named, charged=cell.answer.images, mean=total / at))
+        points.append(BatchPoint(named_before=named, charged=cell.answer.images, mean=spent / max(1, given)))
     first = cells[0]
     return BatchCurve(
         condition=first.condition,
@@ -64,6 +72,11 @@ def _batch_curve(cells: Sequence[Cell], order: Sequence[Cell]) -> BatchCurve:
         dictionary=first.feature.dictionary,
         points=tuple(points),
     )
+
+
+def _survey_share(cell: Cell) -> int:
+    """Images of the survey that are charged to a feature."""
+    return sum(step.charged for step in cell.answer.steps[:1] if step.text == SURVEY)
 
 
 def name_in_force(cell: Cell, images: int) -> str | None:

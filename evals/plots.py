@@ -195,7 +195,7 @@ def batch_plots(board: Scoreboard, shown: Sequence[Contender]) -> tuple[Markup, 
             for each in board.batches
             if each.dictionary == dictionary
         ]
-        title = f"Search images a feature of {dictionary}, the survey's share included: mean so far"
-        plane = Plane(f"batch-{at}", title, "Features named before", "Images a feature", free=True)
+        title = f"Search images spent so far for each named feature of {dictionary}, the survey included"
+        plane = Plane(f"batch-{at}", title, "Features named before", "Images a named feature", free=True)
         found.append(line_plot(curves, plane))
     return tuple(plot for plot in found if plot is not None)

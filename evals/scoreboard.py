@@ -161,7 +161,7 @@ class BatchPoint(Frozen):
     charged: int
     """Search images, its share of the survey included."""
     mean: float
-    """Of ``charged``, over it and all before it."""
+    """Images spent by now for each feature that got a name, the whole survey from the first on."""
 
 
 class BatchCurve(Frozen):

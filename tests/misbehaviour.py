@@ -24,7 +24,7 @@ class Case(NamedTuple):
     """Part of the fault or of the sentence."""
     requests: int | None = None
     retries: int = 0
-    timeout_s: float = 2.0
+    timeout_s: float = 20.0
 
 
 def whole(told: Any) -> Wire:

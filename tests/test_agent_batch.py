@@ -17,7 +17,7 @@ from agent.proposer import Turn, View
 from agent.runs import Desk
 from agent.runs_store import RunStore
 from agent.toolbox import Toolbox
-from evals.answer import Answer
+from evals.answer import Answer, Step
 from evals.batch_table import batch_costs
 from evals.cell import Cell
 from evals.conditions import make_condition
@@ -176,6 +176,18 @@ def test_the_curve_is_the_running_mean_in_the_order_of_naming() -> None:
     together, alone = batch_curves([*ALONE, *BATCH])
     assert together == curve and alone.condition == "agent"
     assert [(each.named_before, each.charged) for each in alone.points] == [(0, 22), (1, 24), (2, 20)]
+
+
+def test_the_whole_survey_is_spent_before_the_first_name_and_abstaining_names_nothing() -> None:
+    def surveyed(index: int, place: int, own: int, name: str | None) -> Cell:
+        cell = made(index, place, own + 10)
+        steps = (Step(text="survey", score=None, charged=10), Step(text="fish", score=1.0, charged=10 + own))
+        return cell.model_copy(
+            update={"answer": cell.answer.model_copy(update={"steps": steps, "name": name})}
+        )
+
+    (curve,) = batch_curves([surveyed(1, 0, 6, "fish"), surveyed(2, 1, 90, None), surveyed(3, 2, 8, "cat")])
+    assert [each.mean for each in curve.points] == [36.0, 36.0, 22.0]
 
 
 def test_nothing_is_held_against_the_agent_alone_where_that_was_not_run_on_all() -> None:

@@ -172,7 +172,7 @@ def test_prompts_are_dropped_where_they_would_be_drawn(desk: Desk) -> None:
 
 def test_prompts_that_cannot_be_drawn_are_refused(desk: Desk) -> None:
     card = world().draw.card
-    wrongs = (("a zeppelin", "does not know"), ("x" * 201, "200"), ("a\x1bfish", "printed"), ("", "1"))
+    wrongs = (("a zeppelin", "does not know"), ("x" * 201, "200"), ("a\x1bfish", "printed"), ("", "empty"))
     for wrong, why in wrongs:
         with pytest.raises(UsageError, match=why):
             proposal_of(wrong, "explore", card=card)

@@ -27,6 +27,8 @@ from tests.views import view
 from tools.errors import DependencyError
 
 SECRET = "sk-never-told"
+HANGS_S = 10.0
+"""Seconds that are a hang; on a machine with nothing else to do hardly any case takes a third of one."""
 MOST_REDIRECTS = 20
 """That the client follows."""
 CASES: dict[str, Case] = {
@@ -97,7 +99,7 @@ def test_a_misbehaviour_ends_well(kind: str, rough: tuple[RoughEndpoint, str]) -
     else:
         turn = asked.proposer.plan(view())
         _check(turn, case)
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < HANGS_S
     assert case.requests is None or len(endpoint.requests) == case.requests
     assert len(endpoint.requests) <= MOST_REDIRECTS + 3 * (case.retries + 1)
 

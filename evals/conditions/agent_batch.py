@@ -19,6 +19,7 @@ from agent.survey_log import Schedule, SurveyLog
 from agent.toolbox import Bank, Toolbox
 from agent.wishes import is_searched
 from evals.answer import Answer, Step
+from evals.cost_curves import SURVEY
 from evals.memo import Meter
 from evals.plain_condition import PlainCondition
 from evals.subject import Case
@@ -183,7 +184,7 @@ class _Batch:
 
 def _steps(trials: Sequence[Trial], *, share: int, place: int) -> tuple[Step, ...]:
     """The survey, then every prompt of its own search."""
-    steps = [Step(text="survey", score=None, charged=share, note=f"{place} named before it")]
+    steps = [Step(text=SURVEY, score=None, charged=share, note=f"{place} named before it")]
     for trial in trials:
         usable = [each for each in trial.activations if each is not None]
         steps.append(
