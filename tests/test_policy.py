@@ -180,7 +180,7 @@ def naming(redis: redis_module.Redis) -> Iterator[Naming]:
 def test_it_names_what_is_planted_from_the_messages_alone(index: int, naming: Naming) -> None:
     with server_of(Policy()).serve() as url:
         told = naming.named(index, url)
-    assert told.name == world().features[index].truth
+    assert set((told.name or "").split(" or ")) == set(world().features[index].truth.split(" or "))
     assert told.cost.llm_calls <= 12
 
 
