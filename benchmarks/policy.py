@@ -64,14 +64,16 @@ class Policy:
 
     def _turn(self, view: View) -> Turn:
         """Ask what the readings make likely; conclude with what was drawn alone, and ask on where that is
-        not yet sure."""
-        proposer = LexicalProposer(book_of(view.card.vocabulary or ()), self._settings)
+        not yet sure. Of the few names that this leaves, the one the readings tell best leads."""
+        book = book_of(view.card.vocabulary or ())
         scale = Scale.of(view.facts)
         view = view.model_copy(update={"trials": tuple(_fired_or_not(each, scale) for each in view.trials)})
+        proposer = LexicalProposer(book, self._settings)
         asking = proposer.plan(view)
         if not isinstance(asking.plan, ConcludePlan):
             return asking
-        return proposer.plan(view.model_copy(update={"facts": self._doubted(view.facts)}))
+        doubting = view.model_copy(update={"facts": self._doubted(view.facts)})
+        return _tie_broken(proposer.plan(doubting), asking.plan)
 
     def _doubted(self, facts: FeatureFacts) -> FeatureFacts:
         """The words that were said before anything was drawn, in no order."""
@@ -79,6 +81,16 @@ class Policy:
         said |= {word: 1.0 for each in facts.readings for word in each.words}
         tags = tuple(sorted(said.items()))
         return facts.model_copy(update={"tags": tags, "vocabulary": (), "readings": ()})
+
+
+def _tie_broken(turn: Turn, asking: ConcludePlan) -> Turn:
+    """The names of a conclusion, led by the first of another one if it is among them."""
+    plan = turn.plan
+    if not isinstance(plan, ConcludePlan) or not asking.candidates:
+        return turn
+    favourite = asking.candidates[0].name
+    order = sorted(plan.candidates, key=lambda each: each.name != favourite)
+    return turn.model_copy(update={"plan": plan.model_copy(update={"candidates": tuple(order)})})
 
 
 def _fired_or_not(trial: Trial, scale: Scale) -> Trial:
