@@ -104,7 +104,8 @@ def test_every_result_has_its_interval_and_keeps_its_budget(named: Named) -> Non
         assert sealed is not None, each["feature"]
         assert images["sealed"] == 50 and len(each["evidence"]["sealed_images"]) == 50
         tried = sum(len(trial["images"]) for trial in each["evidence"]["trials"])
-        assert 0 < tried <= images["search"] <= 100
+        # What the bank knows of earlier names may leave nothing to search: then only the race draws.
+        assert tried <= images["search"] <= 100 and images["search"] > 0
         assert images["charged"] == images["search"] + images["sealed"]
         interval = sealed["auroc_ci"]
         assert 0 <= interval["low"] <= sealed["auroc"] <= interval["high"] <= 1
