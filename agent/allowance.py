@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _LIMITS = b"limits"
 _RUN = "run:"
-_SLACK_S = 1.0
-"""Explanations are dated to the second."""
 
 
 class Granted(NamedTuple):
@@ -85,7 +82,7 @@ class BatchAllowance:
             if row is None or row.granted is None or row.spent is not None:
                 return
             taken = Share.of(explanation.cost, explanation.images).known(Share.most(row.granted))
-            spent = Share() if _is_older(explanation, row.at) else taken
+            spent = Share() if explanation.is_older(row.at) else taken
             self._write(pipe, feature, row.model_copy(update={"spent": spent}))
 
         self._atomically(decide)
@@ -137,11 +134,3 @@ def _read(held: dict[bytes, bytes]) -> _Held:
             "The allowance of this batch was recorded by another version of namesae; begin another batch."
         ) from error
     return _Held(limits, rows)
-
-
-def _is_older(explanation: Explanation, at: float) -> bool:
-    try:
-        created = datetime.fromisoformat(explanation.created).timestamp()
-    except ValueError:
-        return False
-    return explanation.stored and created + _SLACK_S < at

@@ -185,6 +185,12 @@ def betaln(a: Numbers | float, b: Numbers | float) -> Numbers:
 _lgamma = np.frompyfunc(math.lgamma, 1, 1)
 
 
+@lru_cache(maxsize=200_000)
+def says(lexicon: Lexicon, claim: Claim, *, prompt: frozenset[str]) -> int:
+    """SHOWN, HALF, EXCLUDED or OPEN: what a prompt of some words says about one claim."""
+    return int(Beliefs(lexicon, {claim: 0.0}, asked=(), rates=Rates()).logic([prompt])[0, 0])
+
+
 def _softmax(logs: Numbers) -> Numbers:
     weights: Numbers = np.exp(logs - logs.max()) if len(logs) else logs
     return weights / weights.sum() if len(logs) else logs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from agent.belief import EXCLUDED, SHOWN, Asked, Beliefs, Claim
+from agent.belief import EXCLUDED, SHOWN, Asked, Beliefs, Claim, says
 from agent.lexicon import Lexicon
 from agent.priors import LexicalSettings, claims_of, promising, suggested
 from agent.proposer import View
@@ -59,8 +59,7 @@ class Mind:
         return Asked(frozenset(self.lexicon.read(prompt)), images=len(earned), fired=sum(earned))
 
     def says(self, claim: Claim, prompt: Prompt) -> int:
-        sole = Beliefs(self.lexicon, {claim: 0.0}, asked=(), rates=self.settings.rates)
-        return int(sole.logic([prompt])[0, 0])
+        return says(self.lexicon, claim, prompt=prompt)
 
     def text(self, claim: Claim) -> str:
         if claim.kind == "or":

@@ -78,7 +78,7 @@ def explain(
         cost=spent.cost(),
         proposer=proposer.name,
         run=state["run"],
-        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
         review=review,
         forked_from=state.get("forked_from"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -240,6 +241,10 @@ class Explanation(Frozen):
     """What a person decided, where the run was to be reviewed."""
     forked_from: ForkPoint | None = None
     """The run and step this one started from, where it did not start anew."""
+
+    def is_older(self, at: float) -> bool:
+        """Whether it was found, and recorded before ``at``, seconds since the epoch."""
+        return self.stored and datetime.fromisoformat(self.created).timestamp() < at
 
 
 class Question(Frozen):

@@ -16,7 +16,7 @@ from namesae.dictionaries import find_dictionary
 from namesae.faults import fault_of
 from namesae.naming import STOPPED
 from namesae.selection import parse_selection
-from namesae.settings import Settings, load_settings
+from namesae.settings import Settings, load_settings, settings_of_command
 from namesae.stopping import Interrupted, Stop, stoppable
 from namesae.wiring import Workbench, open_state
 from tools.errors import BudgetError, UsageError
@@ -44,15 +44,14 @@ def run_batch(
 
 def settings_of(ask: BatchAsk) -> Settings:
     """The settings of a batch: flags as they were given, the rest as it is now."""
-    return load_settings(
+    return settings_of_command(
         proposer=ask.proposer,
         max_images=ask.max_images,
         cost_limit=ask.cost_limit,
         seed=ask.seed,
         generator=ask.generator,
-        probe_images=ask.images,
-        control_images=ask.images,
-        yes=ask.yes or None,
+        images=ask.images,
+        yes=ask.yes,
     )
 
 

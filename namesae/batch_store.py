@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import ValidationError
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record", bound=Frozen)
 _ASK, _LIMITS, _BEGUN, _DONE = "ask", "limits", "begun", "done:"
-_SLACK_S = 1.0
 """Explanations are dated to the second."""
 
 
@@ -66,9 +64,7 @@ class BatchStore:
     def is_older(self, told: Explanation) -> bool:
         """Whether a stored answer was there before the batch was first asked for."""
         begun = cast("bytes | None", self._client.hget(self._key, _BEGUN))
-        if not told.stored or begun is None:
-            return False
-        return datetime.fromisoformat(told.created).timestamp() + _SLACK_S < float(begun)
+        return begun is not None and told.is_older(float(begun))
 
     def _read(self, field: str, kind: type[Record]) -> Record | None:
         told = cast("bytes | None", self._client.hget(self._key, field))

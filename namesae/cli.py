@@ -10,7 +10,18 @@ import typer
 
 from namesae import cli_ask, cli_batch, cli_review
 from namesae.cli_evals import evals
-from namesae.proposers import ProposerName
+from namesae.cli_options import (
+    AsJson,
+    Chosen,
+    CostLimit,
+    Debug,
+    DryRun,
+    Generator,
+    Images,
+    MaxImages,
+    Quiet,
+    Yes,
+)
 
 if TYPE_CHECKING:
     from namesae.settings import Settings
@@ -36,35 +47,16 @@ Selected = Annotated[
         metavar="DICTIONARY#FEATURES", help="sandbox#17, sandbox#3,7,10-20 or 'sandbox#truth>=0.8'."
     ),
 ]
-Chosen = Annotated[
-    ProposerName | None,
-    typer.Option(help="Who has the ideas: an LLM, or a search over words. Default: openai with a key."),
-]
-MaxImages = Annotated[int | None, typer.Option(metavar="N", help="Search images a feature. Default: 100.")]
-CostLimit = Annotated[
-    float | None, typer.Option(metavar="USD", help="What the LLM may cost a feature. Default: 0.10.")
-]
 Seed = Annotated[int | None, typer.Option(metavar="S", help="Of sampling, search and judge. Default: 0.")]
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Name only N of the features, by seed.")]
-Generator = Annotated[
-    str | None, typer.Option(metavar="FOLDER|ID", help="Draw with this diffusers folder or hub id.")
-]
-Images = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder.")
-]
 Again = Annotated[bool, typer.Option("--again", help="Start a new run although there is a stored answer.")]
 Review = Annotated[bool, typer.Option("--review", help="Ask a person before a name is accepted.")]
 Replay = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Let a recorded conversation answer for the LLM.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would use; draw and ask nothing.")]
 Conversation = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write what was said to the LLM and back, to be replayed.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, everything else on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @app.command(short_help="Name features.")
@@ -89,16 +81,16 @@ def name(
     """Name features: propose, draw, score, race, and have the winner judged on images it has never seen."""
     from namesae.naming import Order, name_features
     from namesae.reporters import choose_reporter
+    from namesae.settings import settings_of_command
 
-    settings = _settings(
+    settings = settings_of_command(
         proposer=proposer,
         max_images=max_images,
         cost_limit=cost_limit,
         seed=seed,
         generator=generator,
-        probe_images=images,
-        control_images=images,
-        yes=yes or None,
+        images=images,
+        yes=yes,
         review=review or None,
         replay=replay,
     )

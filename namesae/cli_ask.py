@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from namesae.cli_options import AsJson, Debug, Generator, Images, Quiet, Yes
 
 Thread = Annotated[
     str | None, typer.Option(metavar="ID", help="Ask on in this conversation; its end printed the id.")
@@ -15,12 +16,6 @@ MaxImages = Annotated[int | None, typer.Option(metavar="N", help="Pictures for t
 CostLimit = Annotated[float | None, typer.Option(metavar="USD", help="What the LLM may cost. Default: 0.10.")]
 MaxCalls = Annotated[int, typer.Option(metavar="N", min=1, help="LLM calls for this question.")]
 Seed = Annotated[int | None, typer.Option(metavar="S", help="Of the pictures. Default: 0.")]
-Generator = Annotated[
-    str | None, typer.Option(metavar="FOLDER|ID", help="Draw with this diffusers folder or hub id.")
-]
-Images = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder.")
-]
 
 
 def ask(
@@ -33,26 +28,25 @@ def ask(
     seed: Seed = None,
     generator: Generator = None,
     images: Images = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout, rest on stderr.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    yes: Yes = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> int:
     """Ask about a feature: an LLM looks, draws and measures with tools, and cites what it answers by."""
     from namesae.ask_reporters import choose_ask_reporter
     from namesae.asking import AskOrder, ask_feature
     from namesae.lines import plain
-    from namesae.settings import load_settings
+    from namesae.settings import settings_of_command
 
     reporter = choose_ask_reporter(as_json=as_json, quiet=quiet)
-    settings = load_settings(
+    settings = settings_of_command(
         max_images=max_images,
         cost_limit=cost_limit,
         seed=seed,
         generator=generator,
-        probe_images=images,
-        control_images=images,
-        yes=yes or None,
+        images=images,
+        yes=yes,
     )
     order = AskOrder(feature=feature, question=question, thread=thread, max_calls=max_calls)
     summary = ask_feature(order, settings, reporter=reporter, debug=debug)

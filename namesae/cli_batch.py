@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from namesae.proposers import ProposerName
+from namesae.cli_options import (
+    AsJson,
+    Chosen,
+    CostLimit,
+    Debug,
+    DryRun,
+    Generator,
+    Images,
+    MaxImages,
+    Quiet,
+    Yes,
+)
 
 if TYPE_CHECKING:
     from agent.budget import BatchLimits
@@ -23,14 +33,6 @@ Features = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the batch of this id, as it was asked for.")
 ]
-Chosen = Annotated[
-    ProposerName | None,
-    typer.Option(help="Who has the ideas: an LLM, or a search over words. Default: openai with a key."),
-]
-MaxImages = Annotated[int | None, typer.Option(metavar="N", help="Search images a feature. Default: 100.")]
-CostLimit = Annotated[
-    float | None, typer.Option(metavar="USD", help="What the LLM may cost a feature. Default: 0.10.")
-]
 BatchImages = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Images of the batch, survey and judge included.")
 ]
@@ -44,14 +46,7 @@ SurveyImages = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Images of the survey. Default: about one a feature.")
 ]
 NoSurvey = Annotated[bool, typer.Option("--no-survey", help="Draw nothing before the first feature.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would use; draw and ask nothing.")]
 Seed = Annotated[int | None, typer.Option(metavar="S", help="Of survey, search and judge. Default: 0.")]
-Generator = Annotated[
-    str | None, typer.Option(metavar="FOLDER|ID", help="Draw with this diffusers folder or hub id.")
-]
-Images = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Take exemplars and control images from this folder.")
-]
 
 
 def batch(
@@ -70,10 +65,10 @@ def batch(
     seed: Seed = None,
     generator: Generator = None,
     images: Images = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout, rest on stderr.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    yes: Yes = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> int:
     """Name many features: a survey of words for all of them, then each in the order that helps most.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from namesae.cli_options import AsJson, Debug, Quiet, Yes
 from namesae.proposers import ProposerName
 
 evals = typer.Typer(
@@ -19,9 +20,6 @@ Suite = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite file (TOML or YAML), or sandbox-quick, ...")
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out of a run.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, everything else on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @evals.command("run", short_help="Run a suite, or what of it is missing.")
@@ -32,7 +30,7 @@ def run(
         str | None, typer.Option(metavar="A,B", help="Only these of the suite's conditions.")
     ] = None,
     proposer: Annotated[ProposerName | None, typer.Option(help="Instead of the suite's.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit in dollars.")] = False,
+    yes: Yes = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from namesae.cli_options import AsJson, Debug, Quiet
 from namesae.proposers import ProposerName
 from tools.errors import UsageError
 
@@ -27,9 +28,6 @@ Generator = Annotated[
 Images = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="The image folder the run was started with.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, everything else on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def add_to(app: typer.Typer) -> None:

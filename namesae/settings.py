@@ -141,6 +141,11 @@ class Settings(BaseSettings):
         return self.images or str(self.home / "images")
 
 
+def settings_of_command(*, images: Path | str | None, yes: bool, **flags: Any) -> Settings:
+    """The settings of a command that draws: its image folder holds exemplars and control images alike."""
+    return load_settings(probe_images=images, control_images=images, yes=yes or None, **flags)
+
+
 def load_settings(**flags: Any) -> Settings:
     """The settings, with the flags that are not None on top. UsageError in one sentence when one is wrong."""
     given = {name: value for name, value in flags.items() if value is not None}
