@@ -24,7 +24,7 @@ EXPECTED = {"exploit": "fires", "vary": "fires", "contradict": "rests"}
 class Trust(Frozen):
     """How far the policy believes what is said before anything is drawn; set on planted@1."""
 
-    readings: float = 12.0
+    readings: float = 30.0
     """Log odds between two claims of which one tells the probe set by 1 of F1 better, while it asks. What it
     concludes knows of all this only the words, each suggested as much as any other."""
     unsuggested: float = 3.0

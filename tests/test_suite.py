@@ -220,7 +220,8 @@ def test_the_condition_true_may_stand_bare_in_yaml(tmp_path: Path) -> None:
 
 
 def test_the_shipped_suites_are_whole() -> None:
-    assert built_in_suites() == ("fitting", "sandbox-ablations", "sandbox-full", "sandbox-quick")
+    ours = ("fitting", "sandbox-ablations", "sandbox-ablations-unread", "sandbox-full", "sandbox-quick")
+    assert built_in_suites() == ours
     ablated = {name for name in KNOWN if name.startswith(conditions.WITHOUT)}
     quick, full = (read_suite(name, KNOWN) for name in ("sandbox-quick", "sandbox-full"))
     others = set(KNOWN) - ablated - {"agent-batch"}
@@ -247,6 +248,16 @@ def test_the_ablations_are_one_suite_of_the_agent_and_the_agent_without_each_par
     parts = {f"{conditions.WITHOUT}{each}" for each in get_args(Ablation)} - {"agent-no-bank"}
     assert parts <= set(suite.conditions)
     assert all(group.sample == 6 for group in suite.features)
+
+
+def test_the_other_ablations_go_without_one_more_part_where_nothing_is_read() -> None:
+    suite, whole = (read_suite(f"sandbox-ablations{kind}", KNOWN) for kind in ("-unread", ""))
+    assert suite.features == whole.features and suite.seed == whole.seed
+    for name in suite.conditions:
+        without = suite.options[name]["without"]
+        part = name.removeprefix(conditions.WITHOUT)
+        assert without == (["tags"] if part == name else ["tags", part])
+        assert conditions.make_condition(name, suite.options[name]).title.startswith("namesae")
 
 
 def test_what_is_fitted_is_of_another_seed_and_dictionary() -> None:

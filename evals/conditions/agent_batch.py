@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from agent.budget import Limits
 from agent.order import naming_order
 from agent.records import Explanation, Trial
-from agent.request import Request, RunSettings
+from agent.request import Ablation, Request, RunSettings
 from agent.shots import draw_shots
 from agent.survey import VERSION, carry_out, plan_survey, share_of_survey, wanted_of
 from agent.survey_log import Schedule, SurveyLog
@@ -37,12 +37,15 @@ class AgentBatch(PlainCondition):
     """Images of its own judge; None is as many as the suite's judge has."""
     survey: int | None = None
     """Images of the survey; None is one a feature, 0 none."""
+    without: tuple[Ablation, ...] = ()
+    """Parts of the agent it goes without (agent/request.py)."""
     _batches: dict[str, _Batch] = PrivateAttr(default_factory=dict)
 
     @property
     def title(self) -> str:
         """What reports call it."""
-        return "namesae, as a batch" + (", no survey" if self.survey == 0 else "")
+        lacks = "".join(f", no {each}" for each in self.without)
+        return "namesae, as a batch" + (", no survey" if self.survey == 0 else "") + lacks
 
     def answer(self, case: Case) -> Answer:
         """The answer of this feature, once all that the batch names before it are named.
@@ -62,7 +65,7 @@ class _Batch:
         self._limits = Limits.of(
             condition.images or case.images, usd=case.usd, sealed=condition.sealed or case.sealed
         )
-        self._wanted = condition.survey
+        self._wanted, self._without = condition.survey, condition.without
         self._id = "evals-" + self._digest(case)[:16]
         self._bank = self._opened(case)
         self._log = SurveyLog(case.subject.desk.store.client, self._id)
@@ -93,6 +96,7 @@ class _Batch:
             limits=self._limits.model_dump(mode="json"),
             survey=self._wanted,
             seed=case.seed,
+            **({"without": list(self._without)} if self._without else {}),
         )
 
     def _opened(self, case: Case) -> Bank:
@@ -143,7 +147,7 @@ class _Batch:
             models=digest(models=case.subject.fingerprint, batch=self._id, floor="fixed", race="kept"),
             proposer=proposer.name,
             proposer_fingerprint=proposer.fingerprint,
-            settings=RunSettings(seed=case.seed, limits=self._limits),
+            settings=RunSettings(seed=case.seed, limits=self._limits, without=self._without),
         )
         try:
             return name_feature(request, lambda run: self._tools(case), desk=case.subject.desk)
