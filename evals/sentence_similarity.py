@@ -105,7 +105,7 @@ def _load(folder: Path) -> _Model:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from sae.backbone import UNLOADABLE
+    from sae.tower import UNLOADABLE
     from tools.pipelines import quiet
 
     try:

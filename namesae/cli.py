@@ -22,6 +22,7 @@ from namesae.cli_options import (
     Quiet,
     Yes,
 )
+from namesae.cli_sae import sae
 
 if TYPE_CHECKING:
     from namesae.settings import Settings
@@ -37,6 +38,7 @@ app = typer.Typer(
     epilog="A setting is a flag, else NAMESAE_... in the environment or .env, else a line of config.toml.",
 )
 app.add_typer(evals, name="evals", short_help="Compare ways of naming against known truth.")
+app.add_typer(sae, name="sae", short_help="Train, load, measure and look into dictionaries.")
 cli_review.add_to(app)
 app.command("ask", short_help="Ask about a feature.")(cli_ask.ask)
 app.command("batch", short_help="Name many features of a dictionary.")(cli_batch.batch)

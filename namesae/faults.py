@@ -5,7 +5,25 @@ from __future__ import annotations
 import errno
 from typing import NamedTuple
 
-from sae.errors import BadDictionary, BadModel, ModelUnreachable, NoTextTower, UnknownHookPoint
+from sae.errors import (
+    BadCheckpoint,
+    BadDictionary,
+    BadEvents,
+    BadImages,
+    BadIndex,
+    BadInterpretations,
+    BadModel,
+    BadRecipe,
+    BadStore,
+    ModelUnreachable,
+    NoAttention,
+    NoTextTower,
+    SilentFeature,
+    UnfitMethod,
+    UnknownHookPoint,
+    WrongStore,
+    WrongTokens,
+)
 from tools.errors import DependencyError, IntegrityError, NamesaeError, UsageError
 
 EXIT_CODES: dict[type[Exception], int] = {
@@ -13,9 +31,21 @@ EXIT_CODES: dict[type[Exception], int] = {
     BadModel: IntegrityError.exit_code,
     UnknownHookPoint: UsageError.exit_code,
     NoTextTower: UsageError.exit_code,
+    WrongStore: UsageError.exit_code,
+    BadStore: IntegrityError.exit_code,
+    BadImages: UsageError.exit_code,
+    BadIndex: IntegrityError.exit_code,
+    BadInterpretations: UsageError.exit_code,
+    BadRecipe: UsageError.exit_code,
+    BadCheckpoint: IntegrityError.exit_code,
+    BadEvents: UsageError.exit_code,
+    WrongTokens: UsageError.exit_code,
+    NoAttention: UsageError.exit_code,
+    SilentFeature: UsageError.exit_code,
+    UnfitMethod: UsageError.exit_code,
     ModelUnreachable: DependencyError.exit_code,
 }
-"""Of errors that know nothing of command lines."""
+"""Of errors that know nothing of command lines; a subclass stands before its class."""
 
 
 class Fault(NamedTuple):

@@ -55,8 +55,7 @@ class FeatureReader:
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """(b, F) of one batch of preprocessed (b, 3, h, w), on the dictionary's device."""
-        codes = self.dictionary.encode(self._inputs(pixels))
-        return codes if codes.ndim == 2 else POOL[self.pooling](codes, self.top_p)
+        return self.pool(self.dictionary.encode(self._inputs(pixels)))
 
     @torch.no_grad()
     def inputs(self, pixels: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ class FeatureReader:
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         held = self.backbone.activations(pixels, [self.hook_point])[self.hook_point]
-        return self._select(held.to(self.dictionary.W_enc.device, torch.float32))
+        return self.select(held.to(self.dictionary.W_enc.device, torch.float32))
 
     def _read(self, n: int, load: Callable[[int, int], Tensor]) -> Floats:
         found = np.empty((n, self.dictionary.n_features), np.float32)
@@ -76,7 +75,11 @@ class FeatureReader:
             found[start:end] = self.encode(filled)[: end - start].cpu().numpy()
         return found
 
-    def _select(self, held: Tensor) -> Tensor:
+    def pool(self, codes: Tensor) -> Tensor:
+        """(b, F) of (b, F) or (b, p, F) codes."""
+        return codes if codes.ndim == 2 else POOL[self.pooling](codes, self.top_p)
+
+    def select(self, held: Tensor) -> Tensor:
         """What the dictionary encodes: (b, d) embeddings or class tokens, or (b, p, d) patch tokens."""
         if held.shape[-1] != self.dictionary.width:
             raise BadDictionary(

@@ -16,10 +16,29 @@ class Variant(NamedTuple):
 
     activate: Callable[[SparseDictionary, Tensor], Tensor]
     """Pre-activations (..., F) to activations."""
-    needs: Literal["k", "threshold"] | None = None
+    needs: Literal["k", "threshold", "gate"] | None = None
     """What its dictionaries must have."""
     many_thresholds: bool = False
     """Whether the threshold is each feature's own, (F,), and not one number."""
+
+
+class Side(NamedTuple):
+    """What topk and batchtopk rank, and what they keep of those ranked highest."""
+
+    rank: Callable[[Tensor], Tensor]
+    kept: Callable[[Tensor], Tensor]
+
+
+def _as_is(h: Tensor) -> Tensor:
+    return h
+
+
+SIGNS: dict[str, Side] = {
+    "relu": Side(rank=lambda h: h.relu(), kept=lambda h: h.relu()),
+    "keep": Side(rank=_as_is, kept=_as_is),
+    "abs": Side(rank=lambda h: h.abs(), kept=_as_is),
+    "abs-relu": Side(rank=lambda h: h.abs(), kept=lambda h: h.relu()),
+}
 
 
 def keep_top(h: Tensor, k: int) -> Tensor:
@@ -30,8 +49,30 @@ def keep_top(h: Tensor, k: int) -> Tensor:
     return torch.zeros_like(h).scatter(-1, top.indices, top.values)
 
 
+def _keep_ranked(h: Tensor, side: Side, k: int) -> Tensor:
+    """Of the k highest of each row by rank, what is kept; zero elsewhere."""
+    import torch
+
+    top = side.rank(h).topk(min(k, h.shape[-1]), dim=-1, sorted=False).indices
+    return torch.zeros_like(h).scatter(-1, top, side.kept(h.gather(-1, top)))
+
+
 def _topk(dictionary: SparseDictionary, h: Tensor) -> Tensor:
-    return keep_top(h.relu(), dictionary.k or 0)
+    k = dictionary.k or 0
+    if dictionary.sign == "relu":
+        return keep_top(h.relu(), k)
+    return _keep_ranked(h, SIGNS[dictionary.sign], k)
+
+
+def _batchtopk(dictionary: SparseDictionary, h: Tensor) -> Tensor:
+    """Above the threshold; without one, the k highest a row on average over all rows given."""
+    side = SIGNS[dictionary.sign]
+    if dictionary.threshold is not None:
+        return side.kept(h).where(side.rank(h) > dictionary.threshold, 0)
+    if dictionary.k is None:
+        return side.kept(h)
+    rows = h.numel() // h.shape[-1]
+    return _keep_ranked(h.flatten(), side, dictionary.k * rows).view_as(h)
 
 
 def _above_threshold(dictionary: SparseDictionary, h: Tensor) -> Tensor:
@@ -39,14 +80,26 @@ def _above_threshold(dictionary: SparseDictionary, h: Tensor) -> Tensor:
     return h if dictionary.threshold is None else h.where(h > dictionary.threshold, 0)
 
 
+def _gated(dictionary: SparseDictionary, h: Tensor) -> Tensor:
+    """Where the gate's h is positive, relu((h - b_enc) * exp(r_mag) + b_mag); arXiv 2404.16014."""
+    gate = dictionary.gate
+    if gate is None:
+        return h.relu()
+    size = ((h - dictionary.b_enc) * gate.r_mag.exp() + gate.b_mag).relu()
+    return size.where(h > 0, 0)
+
+
 ARCHITECTURES: dict[str, Variant] = {
     "topk": Variant(_topk, needs="k"),
-    "batchtopk": Variant(_above_threshold, needs="threshold"),
+    "batchtopk": Variant(_batchtopk, needs="threshold"),
     "relu": Variant(lambda _, h: h.relu()),
     "jumprelu": Variant(_above_threshold, needs="threshold", many_thresholds=True),
+    "gated": Variant(_gated, needs="gate"),
 }
 
 if TYPE_CHECKING:
     Architecture = str
+    Sign = str
 else:
     Architecture = Literal[tuple(ARCHITECTURES)]
+    Sign = Literal[tuple(SIGNS)]

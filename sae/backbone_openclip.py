@@ -16,8 +16,9 @@ from typing import Any
 import open_clip
 from torch import Tensor, nn
 
-from sae.backbone import POOLED, UNLOADABLE, Tower
 from sae.errors import BadModel, first_line
+from sae.hook_point import POOLED
+from sae.tower import UNLOADABLE, Tower
 
 NEEDS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 WANTS = ("*.json", "merges.txt", "vocab.txt", "*.model")
@@ -48,6 +49,7 @@ def load(folder: Path) -> Tower:
         embed=lambda images: {POOLED: model.encode_image(images)},
         n_prefix_tokens=n_prefix_tokens,
         has_cls=has_cls,
+        channels_last=getattr(getattr(model.visual, "trunk", None), "output_fmt", "NCHW") == "NHWC",
         read_text=read_text,
     )
 

@@ -1,22 +1,31 @@
-"""transformers models: CLIP, SigLIP, ViT, DINOv2, from a folder with config.json and safetensors weights."""
+"""transformers models, 4 and 5: CLIP, SigLIP, ViT, DINO and more, from a folder with safetensors weights."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+)
 from transformers.utils import logging
 
-from sae.backbone import POOLED, UNLOADABLE, Tower
 from sae.errors import BadModel, first_line
+from sae.hook_point import POOLED
+from sae.naflex import as_patches, prepare_square
+from sae.tower import UNLOADABLE, Tower
 
 NEEDS = ("model.safetensors", "model.safetensors.index.json")
 WANTS = ("*.json", "model-*.safetensors", "merges.txt", "vocab.txt", "*.model")
@@ -43,6 +52,7 @@ def _image_and_text(folder: Path, config: dict[str, Any]) -> Tower:
     """CLIP and SigLIP with both towers; SigLIP's image tower has no class token."""
     model = _weights(AutoModel, folder)
     has_cls = hasattr(model.vision_model.embeddings, "class_embedding")
+    naflex = config["model_type"] == "siglip2"
 
     @cache
     def tokenizer() -> Any:
@@ -59,21 +69,32 @@ def _image_and_text(folder: Path, config: dict[str, Any]) -> Tower:
         model=model,
         vision=model.vision_model,
         prepare=_preparation(folder),
-        embed=lambda images: {POOLED: _projected(model.get_image_features(pixel_values=images))},
+        embed=_naflex_embedding(model.get_image_features, model.config.vision_config)
+        if naflex
+        else lambda images: {POOLED: _projected(model.get_image_features(pixel_values=images))},
         n_prefix_tokens=int(has_cls),
         has_cls=has_cls,
         read_text=read_text,
     )
 
 
+def _naflex_embedding(embed: Callable[..., Any], config: Any) -> Callable[[Tensor], dict[str, Tensor]]:
+    def embedding(images: Tensor) -> dict[str, Tensor]:
+        return {POOLED: _projected(embed(**as_patches(images, config.patch_size)._asdict()))}
+
+    return embedding
+
+
 def _clip_vision(folder: Path, config: dict[str, Any]) -> Tower:
-    """CLIP's image tower saved alone, with its projection."""
-    model = _weights(CLIPVisionModelWithProjection, folder)
+    """CLIP's image tower saved alone; without a projection 'pooled' is the class token's last state."""
+    bare = config.get("architectures") == ["CLIPVisionModel"]
+    model = _weights(CLIPVisionModel if bare else CLIPVisionModelWithProjection, folder)
+    end = "pooler_output" if bare else "image_embeds"
     return Tower(
         model=model,
         vision=model,
         prepare=_preparation(folder),
-        embed=lambda images: {POOLED: model(pixel_values=images).image_embeds},
+        embed=lambda images: {POOLED: getattr(model(pixel_values=images), end)},
         n_prefix_tokens=1,
         has_cls=True,
     )
@@ -82,27 +103,59 @@ def _clip_vision(folder: Path, config: dict[str, Any]) -> Tower:
 def _class_token(folder: Path, config: dict[str, Any]) -> Tower:
     """Image-only transformers whose embedding is the class token after the last layer norm.
 
-    A pooler above it is left out: most checkpoints do not hold its weights.
+    A pooler above it is left out: most checkpoints do not hold its weights. Register tokens, and DeiT's
+    distillation token, come after the class token.
     """
-    without_pooler = {} if config["model_type"].startswith("dinov2") else {"add_pooling_layer": False}
-    model = _weights(AutoModel, folder, **without_pooler)
+    family = config["model_type"]
+    model = _weights(AutoModel, folder, **({"add_pooling_layer": False} if family in _POOLERS else {}))
     return Tower(
         model=model,
         vision=model,
         prepare=_preparation(folder),
         embed=lambda images: {POOLED: model(pixel_values=images).last_hidden_state[:, 0]},
-        n_prefix_tokens=1 + int(config.get("num_register_tokens", 0)),
+        n_prefix_tokens=1 + int(getattr(model.config, "num_register_tokens", 0)) + (family == "deit"),
         has_cls=True,
     )
 
 
+def _pooled(folder: Path, config: dict[str, Any]) -> Tower:
+    """Image-only models without a class token, whose own pooling gives one vector per image."""
+    model = _weights(AutoModel, folder)
+    naflex = config["model_type"] == "siglip2_vision_model"
+    return Tower(
+        model=model,
+        vision=model,
+        prepare=_preparation(folder),
+        embed=_naflex_embedding(model, model.config)
+        if naflex
+        else lambda images: {POOLED: model(pixel_values=images).pooler_output.flatten(1)},
+    )
+
+
+_RELEASE = tuple(int(number) for number in transformers.__version__.split(".")[:2])
+_DTYPE = "dtype" if _RELEASE >= (4, 56) else "torch_dtype"
+
+_POOLERS = ("vit", "deit")
+"""Families with a pooler of trained weights."""
+
 FAMILIES: dict[str, Callable[[Path, dict[str, Any]], Tower]] = {
     "clip": _image_and_text,
     "siglip": _image_and_text,
+    "siglip2": _image_and_text,
     "clip_vision_model": _clip_vision,
+    "siglip_vision_model": _pooled,
+    "siglip2_vision_model": _pooled,
     "vit": _class_token,
+    "deit": _class_token,
     "dinov2": _class_token,
     "dinov2_with_registers": _class_token,
+    "dinov3_vit": _class_token,
+    "dinov3_convnext": _pooled,
+    "convnext": _pooled,
+    "convnextv2": _pooled,
+    "resnet": _pooled,
+    "swin": _pooled,
+    "swinv2": _pooled,
 }
 
 
@@ -110,7 +163,7 @@ def _weights(cls: Any, folder: Path, **options: Any) -> Any:
     # In float32 whatever the file holds: the caller asks for another precision, the file does not.
     with _quiet():
         model, report = cls.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+            folder, use_safetensors=True, output_loading_info=True, **{_DTYPE: torch.float32}, **options
         )
     if report["missing_keys"]:
         # transformers would draw them at random.
@@ -136,6 +189,8 @@ def _quiet() -> Iterator[None]:
 
 def _preparation(folder: Path) -> Callable[[Image.Image], Tensor]:
     processor = AutoImageProcessor.from_pretrained(folder)
+    if hasattr(processor, "max_num_patches"):
+        return partial(prepare_square, processor)
 
     def prepare(image: Image.Image) -> Tensor:
         pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]

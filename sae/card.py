@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
-from sae.architectures import Architecture
+from sae.architectures import Architecture, Sign
 from sae.errors import BadDictionary
 from sae.feature import Frozen
+from sae.layer_norm import LayerNorm
 from sae.whole_file import whole_file
 
 SCHEMA = 1
@@ -21,6 +22,7 @@ Pooling = Literal["none", "cls", "max", "mean", "top-p"]
 BACKBONES = {
     "open_clip": "sae.backbone_openclip",
     "timm": "sae.backbone_timm",
+    "torchvision": "sae.backbone_torchvision",
     "transformers": "sae.backbone_transformers",
 }
 """Modules with NEEDS (files, one of them a must), WANTS (patterns to download) and load(folder) -> Tower."""
@@ -60,8 +62,10 @@ class Normalisation(Frozen):
     """What is done to an activation x before encoding: u = (x - mean) * scale."""
 
     mean: Literal["mean", "geometric-median", "none"] = "mean"
-    scale: Literal["sqrt-width", "none"] = "sqrt-width"
-    """sqrt-width: the training activations have a mean squared norm of ``width`` after scaling."""
+    scale: Literal["sqrt-width", "mean-norm", "unit-rms", "squared-norm", "none"] = "sqrt-width"
+    """sqrt-width: the training activations have a mean squared norm of ``width`` after scaling; mean-norm: a
+    mean norm of sqrt(width); unit-rms: a mean squared norm of 1; squared-norm: they were multiplied by
+    sqrt(width) over their mean squared norm."""
 
 
 class Origin(Frozen):
@@ -95,8 +99,18 @@ class DictionaryCard(Origin):
     threshold: float | None = Field(default=None, ge=0)
     """A batchtopk feature is active above it at inference."""
     normalise: Normalisation = Normalisation()
+    input_norm: LayerNorm | None = None
+    """What is done to each activation by its own statistics."""
+    sign: Sign = "relu"
+    """What topk and batchtopk rank and keep."""
+    soft_cap: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """c: activations are c * tanh(z / c)."""
     weights: str = Field(pattern="[0-9a-f]{64}")
     """sha256 of dictionary.safetensors, lower-case hex."""
+
+
+LATER = ("input_norm", "sign", "soft_cap")
+"""Fields younger than schema 1: written only where they say something, so older cards stay as they are."""
 
 
 def read_card(folder: Path) -> DictionaryCard:
@@ -121,5 +135,7 @@ def read_card(folder: Path) -> DictionaryCard:
 
 def write_card(card: DictionaryCard, folder: Path) -> None:
     """Write dictionary.json in one step: its existence means the folder is complete."""
+    silent = {name for name in LATER if getattr(card, name) == DictionaryCard.model_fields[name].default}
     with whole_file(folder / CARD_FILE) as partial:
-        partial.write_text(card.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
+        text = card.model_dump_json(by_alias=True, indent=1, exclude=silent)
+        partial.write_text(text + "\n", encoding="utf-8")

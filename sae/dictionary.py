@@ -2,7 +2,8 @@
 
 Canonical form, whatever the training was: with u = (x - mean) * scale,
 h = u @ W_enc + b_enc, z = activate(h), x^ = (z @ W_dec + b_dec) / scale + mean.
-A bias subtracted before encoding is folded into b_enc.
+A bias subtracted before encoding is folded into b_enc. Where there is an ``input_norm``, x is standardised
+before (or u after) and, if it is inverted, x^ put back; a ``soft_cap`` c makes z into c * tanh(z / c).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from sae.architectures import ARCHITECTURES, Architecture, Variant
+from sae.architectures import ARCHITECTURES, Architecture, Sign, Variant
 from sae.card import CARD_FILE, DictionaryCard, Normalisation, Origin, read_card, write_card
 from sae.errors import BadDictionary
+from sae.layer_norm import LayerNorm, Statistics
 from sae.whole_file import whole_file
 
 WEIGHTS_FILE = "dictionary.safetensors"
@@ -35,6 +37,15 @@ class Codes(NamedTuple):
     """(nnz,) int32 feature indices, ascending within a row."""
     values: Tensor
     """(nnz,) activations."""
+
+
+class Gate(NamedTuple):
+    """Strength of a feature whose gate, b_enc in h, is open: relu(exp(r_mag) * u @ W_enc + b_mag)."""
+
+    r_mag: Tensor
+    """(F,)"""
+    b_mag: Tensor
+    """(F,)"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,12 @@ class SparseDictionary:
     threshold: Tensor | None = None
     """() for batchtopk, (F,) for jumprelu."""
     normalise: Normalisation = _DEFAULT
+    input_norm: LayerNorm | None = None
+    sign: Sign = "relu"
+    """What topk and batchtopk rank and keep: 'relu' the positive part, 'keep' either sign, 'abs' by size."""
+    soft_cap: float | None = None
+    gate: Gate | None = None
+    """Of a gated dictionary."""
 
     @property
     def variant(self) -> Variant:
@@ -74,26 +91,57 @@ class SparseDictionary:
 
     def encode(self, activations: Tensor) -> Tensor:
         """(..., d) activations of the backbone to (..., F) activations of the features."""
-        return self.variant.activate(self, self._pre_activations(activations))
+        return self._encode_normed(self._normed(activations, self._any_statistics(activations)))
+
+    def preactivations(self, activations: Tensor) -> Tensor:
+        """(..., d) activations of the backbone to (..., F) h, before any feature is silenced."""
+        u = self._normed(activations, self._any_statistics(activations))
+        return u @ self.W_enc + self.b_enc
 
     def encode_sparse(self, activations: Tensor) -> Codes:
         """(b, d) activations to the non-zero ones of the features."""
         return sparsify(self.encode(activations))
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """(..., F) activations of the features to (..., d) reconstructions of the backbone's."""
-        return (codes @ self.W_dec + self.b_dec) / self.scale + self.mean
+    def decode(self, codes: Tensor, *, statistics: Statistics | None = None) -> Tensor:
+        """(..., F) activations of the features to (..., d) reconstructions of the backbone's.
+
+        Where an ``input_norm`` is inverted it takes the ``statistics`` of the activations encoded:
+        BadDictionary without them. The rest ignore them.
+        """
+        decoded = codes @ self.W_dec + self.b_dec
+        norm = self.input_norm
+        if norm is None or not norm.inverted:
+            return decoded / self.scale + self.mean
+        if statistics is None:
+            raise BadDictionary(
+                "This dictionary standardises each activation by its own mean and deviation, which codes do "
+                "not hold; give decode the statistics of the activations, or call reconstruct."
+            )
+        if norm.after_scale:
+            return norm.undo(decoded, statistics) / self.scale + self.mean
+        return norm.undo(decoded / self.scale + self.mean, statistics)
+
+    def reconstruct(self, activations: Tensor) -> Tensor:
+        """(..., d) activations to (..., d) what their features say of them, by their own statistics."""
+        statistics = self._any_statistics(activations)
+        codes = self._encode_normed(self._normed(activations, statistics))
+        return self.decode(codes, statistics=statistics)
+
+    def statistics(self, activations: Tensor) -> Statistics | None:
+        """What ``decode`` needs to know of (..., d) activations; None where it needs nothing."""
+        inverted = self.input_norm is not None and self.input_norm.inverted
+        return self._any_statistics(activations) if inverted else None
 
     def to(self, device: torch.device | str) -> SparseDictionary:
         """The same dictionary on another device."""
-        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self._tensors().items()}
-        return replace(self, **moved)
+        return replace(self, **_fields({name: tensor.to(device) for name, tensor in self._tensors().items()}))
 
     def save(self, folder: Path, origin: Origin, *, dtype: torch.dtype = torch.float32) -> DictionaryCard:
         """Write the folder ``load_dictionary`` reads, float16 or float32 on disk; the card comes last.
 
-        Thresholds, mean and scale stay float32.
+        Thresholds, mean and scale stay float32. BadDictionary where its architecture lacks what it needs.
         """
+        _refuse_incomplete(self, folder)
         # Clones: safetensors refuses tensors that share memory.
         exact = {"mean", "scale", "threshold"}
         tensors = {
@@ -119,15 +167,39 @@ class SparseDictionary:
             k=self.k,
             threshold=None if scalar is None else float(scalar),
             normalise=self.normalise,
+            input_norm=self.input_norm,
+            sign=self.sign,
+            soft_cap=self.soft_cap,
             weights=weights,
         )
 
-    def _pre_activations(self, activations: Tensor) -> Tensor:
-        return (activations - self.mean) * self.scale @ self.W_enc + self.b_enc
+    def _any_statistics(self, activations: Tensor) -> Statistics | None:
+        norm = self.input_norm
+        if norm is None:
+            return None
+        return norm.statistics(self._scaled(activations) if norm.after_scale else activations)
+
+    def _normed(self, activations: Tensor, statistics: Statistics | None) -> Tensor:
+        """(..., d) what the encoder's matrix sees."""
+        norm = self.input_norm
+        if norm is None or statistics is None:
+            return self._scaled(activations)
+        if norm.after_scale:
+            return norm.apply(self._scaled(activations), statistics)
+        return self._scaled(norm.apply(activations, statistics))
+
+    def _scaled(self, activations: Tensor) -> Tensor:
+        return (activations - self.mean) * self.scale
+
+    def _encode_normed(self, u: Tensor) -> Tensor:
+        z = self.variant.activate(self, u @ self.W_enc + self.b_enc)
+        return z if self.soft_cap is None else self.soft_cap * (z / self.soft_cap).tanh()
 
     def _tensors(self) -> dict[str, Tensor]:
         held = {name: getattr(self, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")}
-        return held if self.threshold is None else held | {"threshold": self.threshold}
+        if self.threshold is not None:
+            held["threshold"] = self.threshold
+        return held if self.gate is None else held | self.gate._asdict()
 
 
 def sparsify(dense: Tensor) -> Codes:
@@ -155,7 +227,10 @@ def _read_weights(path: Path, card: DictionaryCard) -> SparseDictionary:
         raise BadDictionary(f"{path} is not the file its card was written for; save or download it again.")
     try:
         tensors = {name: tensor.float() for name, tensor in load(raw).items()}
-        return SparseDictionary(card.architecture, **tensors, k=card.k, normalise=card.normalise)
+        settings = {
+            name: getattr(card, name) for name in ("k", "normalise", "input_norm", "sign", "soft_cap")
+        }
+        return SparseDictionary(card.architecture, **_fields(tensors), **settings)
     except (SafetensorError, TypeError) as error:
         raise BadDictionary(f"{path} does not hold the weights of a dictionary; save it again.") from error
 
@@ -169,13 +244,28 @@ def _check(dictionary: SparseDictionary, card: DictionaryCard, folder: Path) -> 
             )
         if not bool(tensor.isfinite().all()):
             raise BadDictionary(f"{name} in {folder} holds values that are not finite; train it again.")
+    _refuse_incomplete(dictionary, folder)
+
+
+def _refuse_incomplete(dictionary: SparseDictionary, folder: Path) -> None:
     needed = dictionary.variant.needs
     if needed and getattr(dictionary, needed) is None:
-        raise BadDictionary(f"{folder} holds a {card.architecture} without {needed}; save it again.")
+        raise BadDictionary(
+            f"{folder} holds a {dictionary.architecture} without {needed}; save it again with one."
+        )
+
+
+def _fields(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Tensors as they are stored to what SparseDictionary takes."""
+    plain: dict[str, Any] = {name: tensor for name, tensor in tensors.items() if name not in Gate._fields}
+    if len(plain) == len(tensors):
+        return plain
+    return plain | {"gate": Gate(**{name: tensors[name] for name in tensors if name in Gate._fields})}
 
 
 def _shapes(card: DictionaryCard) -> dict[str, tuple[int, ...]]:
     d, f = card.width, card.n_features
     threshold = (f,) if ARCHITECTURES[card.architecture].many_thresholds else ()
     vectors = {"b_enc": (f,), "b_dec": (d,), "mean": (d,), "scale": (), "threshold": threshold}
+    vectors |= {"r_mag": (f,), "b_mag": (f,)}
     return {"W_enc": (d, f), "W_dec": (f, d), **vectors}

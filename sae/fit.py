@@ -28,8 +28,10 @@ def measure_fit(dictionary: SparseDictionary, activations: Tensor, *, batch_size
     total, active = FvuSum(), torch.zeros(dictionary.n_features, dtype=torch.int64)
     for start in range(0, len(activations), batch_size):
         x = activations[start : start + batch_size]
-        codes = dictionary.encode(x.to(dictionary.W_enc.device, torch.float32))
-        total.add(x.float().cpu().numpy(), dictionary.decode(codes).cpu().numpy())
+        on = x.to(dictionary.W_enc.device, torch.float32)
+        codes = dictionary.encode(on)
+        decoded = dictionary.decode(codes, statistics=dictionary.statistics(on))
+        total.add(x.float().cpu().numpy(), decoded.cpu().numpy())
         active += (codes != 0).sum(0).cpu()
     return Fit(
         fvu=total.value,

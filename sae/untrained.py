@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sae.card import DictionaryCard, Origin, read_card
-from sae.dictionary import SparseDictionary, load_dictionary
+from sae.dictionary import Gate, SparseDictionary, load_dictionary
 from sae.errors import BadDictionary
 from sae.training import initial_directions
 
@@ -26,7 +26,7 @@ def untrained_twin(
     biases; architecture, sizes, k, mean and scale as trained.
 
     Where a threshold decides, it is the one at which mean L0 on (n, d) ``activations`` of the hook point is
-    the trained dictionary's; relu, which has none, gets its negative as every b_enc, or 0 where no
+    the trained dictionary's; relu and gated, which have none, get its negative as every b_enc, or 0 where no
     activations are given. topk needs none. BadDictionary when batchtopk or jumprelu lacks activations.
     """
     card = read_card(trained)
@@ -40,6 +40,7 @@ def untrained_twin(
         b_enc=torch.zeros(known.n_features),
         W_dec=directions,
         b_dec=torch.zeros(known.width),
+        gate=None if known.gate is None else Gate(*torch.zeros(2, known.n_features)),
     )
     if known.variant.needs != "k":
         twin = _as_sparse(twin, known, activations)
@@ -57,7 +58,7 @@ def _as_sparse(
             )
         return twin
     threshold = _threshold(twin, known, activations)
-    if known.variant.needs is None:
+    if known.variant.needs != "threshold":
         return replace(twin, b_enc=-threshold.expand(twin.n_features).clone())
     many = known.variant.many_thresholds
     return replace(twin, threshold=threshold.expand(twin.n_features).clone() if many else threshold)
@@ -68,8 +69,8 @@ def _threshold(twin: SparseDictionary, known: SparseDictionary, activations: Ten
     """() that as many of the twin's pre-activations exceed as features of the known one are active."""
     step = max(1, -(-len(activations) * twin.n_features // ENTRIES))
     rows = activations[::step].float().cpu()
-    active = int((known.encode(rows) > 0).sum())
-    h = replace(twin, architecture="relu").encode(rows).flatten()
+    active = int((known.encode(rows) != 0).sum())
+    h = replace(twin, architecture="relu", soft_cap=None).encode(rows).flatten()
     return h.kthvalue(max(1, h.numel() - active)).values
 
 

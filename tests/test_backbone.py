@@ -15,17 +15,20 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torchvision.transforms.functional import to_tensor
 
 from sae.backbone import HookedBackbone, VisionBackbone, load_backbone
 from sae.card import BackboneSpec
-from sae.errors import BadModel, ModelUnreachable, NoTextTower, UnknownHookPoint
-from sae.hooks import as_tokens, capture, find_blocks
+from sae.errors import BadModel, ModelUnreachable, NoTextTower, UnknownHookPoint, WrongTokens
+from sae.hooks import capture, find_blocks
+from sae.token_layout import Layout
 from tests import tiny_models
+from tests.tiny_backbones import pixels, tiny_backbone
 from tests.tiny_models import HUB_IDS, PATCH, REVISION, SIDE, WIDTH, WRITERS, write_hub_model
 
 PATCHES = (SIDE // PATCH) ** 2
-TEXTUAL = ("open_clip", "clip", "siglip")
-PREFIX = {"dinov2-registers": 3, "siglip": 0}
+TEXTUAL = ("open_clip", "clip", "siglip", "siglip2")
+PREFIX = {"dinov2-registers": 3, "dinov3": 3, "deit": 2, "siglip": 0, "siglip2": 0}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,20 @@ def _transformers(
     return embed
 
 
+def _torchvision(folder: Path, images: list[Image.Image]) -> Tensor:
+    model: Any = tiny_models.tiny_vit().eval()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model.heads = torch.nn.Identity()
+    embedded: Tensor = model(torch.stack([to_tensor(image) * 2 - 1 for image in images]))
+    return embedded
+
+
+def _siglip2(folder: Path, images: list[Image.Image]) -> Tensor:
+    read = transformers.AutoImageProcessor.from_pretrained(folder)(images=images, return_tensors="pt")
+    embedded: Tensor = transformers.AutoModel.from_pretrained(folder).eval().get_image_features(**read)[1]
+    return embedded
+
+
 _first = _transformers(lambda model, x: model(x).last_hidden_state[:, 0], transformers.AutoModel)
 NATIVE: dict[str, Callable[[Path, list[Image.Image]], Tensor]] = {
     "open_clip": _open_clip,
@@ -82,8 +99,12 @@ NATIVE: dict[str, Callable[[Path, list[Image.Image]], Tensor]] = {
     "clip-vision": _transformers(
         lambda model, x: model(x).image_embeds, transformers.CLIPVisionModelWithProjection
     ),
+    "siglip2": _siglip2,
+    "torchvision": _torchvision,
     "dinov2": _first,
     "dinov2-registers": _first,
+    "dinov3": _first,
+    "deit": _first,
     "vit": _transformers(
         lambda model, x: model.vit(x).last_hidden_state[:, 0], transformers.ViTForImageClassification
     ),
@@ -110,7 +131,8 @@ def test_blocks_hold_tokens_of_every_image(models: Path, name: str) -> None:
         assert held[f"block.{i}"].shape == (5, backbone.n_prefix_tokens + PATCHES, WIDTH)
         alone = backbone.activations(x[3:4], [f"block.{i}"])[f"block.{i}"]
         torch.testing.assert_close(held[f"block.{i}"][3], alone[0], rtol=1e-4, atol=1e-5)
-    assert backbone.n_prefix_tokens == PREFIX.get(name, 1) and backbone.has_cls == (name != "siglip")
+    assert backbone.n_prefix_tokens == PREFIX.get(name, 1) and backbone.has_cls == ("siglip" not in name)
+    assert backbone.patch_grid(x, "block.1") == (SIDE // PATCH, SIDE // PATCH)
 
 
 def test_blocks_are_the_hidden_states_of_transformers(models: Path) -> None:
@@ -162,6 +184,61 @@ def test_maps_and_registers_become_tokens(
     held = backbone.activations(torch.randn(3, 3, size, size), [last, "pooled"])
     assert held[last].ndim == 3 and held[last].shape[-1] == held["pooled"].shape[-1]
     assert backbone.n_prefix_tokens == prefix and (shape is None or held[last].shape == shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "grids"),
+    [
+        ("torchvision-resnet", 5, [(8, 8), (4, 4), (4, 4), (2, 2), (1, 1)]),
+        ("torchvision-convnext", 3, [(8, 8), (4, 4), (4, 4)]),
+        ("torchvision-swin", 3, [(8, 8), (4, 4), (4, 4)]),
+        ("timm-resnet", 5, [(8, 8), (4, 4), (4, 4), (2, 2), (1, 1)]),
+        ("timm-swin", 2, [(8, 8), (4, 4)]),
+        ("convnext", 2, [(8, 8), (4, 4)]),
+        ("dinov3-convnext", 2, [(8, 8), (4, 4)]),
+        ("resnet", 2, [(8, 8), (4, 4)]),
+        ("swin", 2, [(4, 4), (4, 4)]),
+    ],
+)
+def test_maps_of_every_stage_become_tokens_in_order(
+    name: str, blocks: int, grids: list[tuple[int, int]]
+) -> None:
+    backbone, x = tiny_backbone(name), pixels(3)
+    held = backbone.activations(x, backbone.hook_points)
+    assert len(backbone.blocks) == blocks and not backbone.n_prefix_tokens and not backbone.has_cls
+    for number, grid in enumerate(grids):
+        assert backbone.patch_grid(x, f"block.{number}") == grid
+        assert held[f"block.{number}"].shape[:2] == (3, grid[0] * grid[1])
+    assert held["pooled"].ndim == 2 and held["pooled"].std(0).mean() > 0.01
+    with pytest.raises(WrongTokens, match="one vector per image"):
+        backbone.patch_grid(x, "pooled")
+
+
+def test_a_grid_has_the_shape_of_the_image() -> None:
+    backbone, wide = tiny_backbone("dinov3"), torch.randn(2, 3, SIDE, 3 * SIDE)
+    assert backbone.patch_grid(wide, "block.0") == (SIDE // PATCH, 3 * SIDE // PATCH)
+    assert tiny_backbone("timm-convnext").patch_grid(wide, "block.0") == (8, 24)
+
+
+def test_outputs_are_kept_without_a_copy_unless_a_module_works_over_them() -> None:
+    backbone, x, seen = tiny_backbone("torchvision-resnet"), pixels(2), {}
+    for name in ("layer1.0.bn1", "block.0"):
+        module = backbone._module(name)
+        handle = module.register_forward_hook(lambda m, i, o, name=name: seen.update({name: (o, o.clone())}))
+        try:
+            for _ in range(2):
+                held = backbone.activations(x, [name, "pooled"])[name]
+                output, before = seen[name]
+                assert torch.equal(held, Layout().tokens(before))
+                # ReLU works in place on what batch normalisation gives.
+                assert (held.data_ptr() == output.data_ptr()) == (name == "block.0")
+        finally:
+            handle.remove()
+
+
+def test_inside_a_window_there_is_no_hook_point() -> None:
+    with pytest.raises(UnknownHookPoint, match=r"no hook point; take a block\.$"):
+        tiny_backbone("swin").activations(pixels(3), ["encoder.layers.0.blocks.0.attention"])
 
 
 def test_a_module_path_is_a_hook_point(models: Path) -> None:
@@ -245,9 +322,9 @@ def test_a_later_module_that_works_in_place_changes_nothing() -> None:
 
 def test_maps_in_both_orders_become_the_same_tokens() -> None:
     maps = torch.randn(2, 5, 3, 4)
-    tokens = as_tokens(maps)
+    tokens = Layout().tokens(maps)
     assert tokens.shape == (2, 12, 5) and torch.equal(tokens[1, 6], maps[1, :, 1, 2])
-    assert torch.equal(as_tokens(maps.permute(0, 2, 3, 1), channels_last=True), tokens)
+    assert torch.equal(Layout(channels_last=True).tokens(maps.permute(0, 2, 3, 1)), tokens)
 
 
 @pytest.mark.parametrize("name", TEXTUAL)

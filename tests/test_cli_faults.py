@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import sae.errors
+from namesae.faults import EXIT_CODES
 from tests.command_line import here, namesae, plant, records
 from tests.fake_openai_server import FakeOpenAI, Fault, name, plan, status
 
@@ -182,3 +184,15 @@ def test_a_damaged_dictionary_is_exit_5(capsys: pytest.CaptureFixture[str], tmp_
     assert "save or download the dictionary again" in capsys.readouterr().err
     assert here("dictionaries") == 0
     assert "damaged: " in capsys.readouterr().out
+
+
+def test_every_error_of_a_dictionary_has_its_exit_code() -> None:
+    kinds = [
+        each
+        for each in vars(sae.errors).values()
+        if isinstance(each, type) and each.__module__ == "sae.errors"
+    ]
+    assert kinds and [each for each in kinds if each not in EXIT_CODES] == []
+    order = list(EXIT_CODES)
+    for at, kind in enumerate(order):
+        assert not any(issubclass(later, kind) for later in order[at + 1 :])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sae.architectures import ARCHITECTURES
 from sae.card import BackboneSpec, Origin, read_card
-from sae.dictionary import WEIGHTS_FILE, SparseDictionary, load_dictionary
+from sae.dictionary import WEIGHTS_FILE, Gate, SparseDictionary, load_dictionary
 from sae.errors import BadDictionary
 
 ORIGIN = Origin(
@@ -39,6 +39,9 @@ def dictionary(architecture: str = "topk", width: int = 6, n_features: int = 11)
         scale=torch.tensor(0.7),
         k=3 if architecture in ("topk", "batchtopk") else None,
         threshold=thresholds.get(architecture),
+        gate=Gate(r_mag=random(n_features), b_mag=random(n_features) / 2)
+        if architecture == "gated"
+        else None,
     )
 
 
@@ -54,6 +57,9 @@ def test_codes_follow_the_formula(architecture: str) -> None:
     if architecture == "topk":
         cut = h.sort(dim=1, descending=True).values[:, 2:3]
         expected = torch.where(h >= cut, expected, 0)
+    if d.gate is not None:
+        magnitude = (h - d.b_enc) * d.gate.r_mag.exp() + d.gate.b_mag
+        expected = torch.where(h > 0, magnitude.clamp(min=0), 0)
     if d.threshold is not None:
         expected = torch.where(h > d.threshold, expected, 0)
     torch.testing.assert_close(d.encode(x), expected)
@@ -141,7 +147,7 @@ def test_a_broken_folder_is_refused_in_one_sentence(breakage: str, tmp_path: Pat
 def test_an_unknown_backbone_is_refused_with_those_there_are(tmp_path: Path) -> None:
     dictionary().save(tmp_path, ORIGIN)
     _edit(tmp_path, backbone={"kind": "keras", "source": "x"})
-    with pytest.raises(BadDictionary, match=r"backbone\.kind: .*'open_clip', 'timm' or 'transformers'"):
+    with pytest.raises(BadDictionary, match=r"backbone\.kind: .*'open_clip', 'timm'.* or 'transformers'"):
         read_card(tmp_path)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sae.card import BackboneSpec, Origin, ProbeSet, read_card
-from sae.dictionary import SparseDictionary, load_dictionary
+from sae.dictionary import Gate, SparseDictionary, load_dictionary
 from sae.errors import BadDictionary
 from sae.training import TrainingConfig, train_dictionary
 from sae.untrained import untrained_twin
@@ -29,7 +29,10 @@ def trained(root: Path, architecture: str = "topk", **origin: Any) -> Path:
         activations(), TrainingConfig(n_features=FEATURES, k=5, steps=30, batch_size=101, lr=3e-3)
     )
     thresholds = {"relu": None, "batchtopk": torch.tensor(1.5), "jumprelu": torch.rand(FEATURES) * 2}
-    if architecture != "topk":
+    if architecture == "gated":
+        gate = Gate(r_mag=torch.rand(FEATURES), b_mag=torch.rand(FEATURES))
+        known = replace(known, architecture="gated", k=None, gate=gate)
+    elif architecture != "topk":
         known = replace(known, architecture=architecture, k=None, threshold=thresholds[architecture])
     clip = BackboneSpec(kind="open_clip", source="../clip")
     named = Origin(name="known", backbone=clip, hook_point="pooled", tagger=clip).model_copy(update=origin)
@@ -76,7 +79,7 @@ def test_hub_ids_stay_as_they_are(tmp_path: Path) -> None:
     assert (card.backbone, card.tagger, card.generator, card.probe_set) == (hub, None, "org/model@rev", None)
 
 
-@pytest.mark.parametrize("architecture", ["batchtopk", "jumprelu", "relu"])
+@pytest.mark.parametrize("architecture", ["batchtopk", "jumprelu", "relu", "gated"])
 def test_a_twin_is_as_sparse_as_the_trained_one(tmp_path: Path, architecture: str) -> None:
     folder, x = trained(tmp_path, architecture), activations()
     untrained_twin(folder, tmp_path / "twin", seed=0, activations=x)

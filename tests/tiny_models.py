@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
+from torchvision.models._api import register_model
 
+from sae import backbone_torchvision
+from sae.backbone_torchvision import Preprocessing, TorchvisionConfig
 from sae.card import BackboneKind
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -119,17 +124,134 @@ def write_vit(folder: Path) -> None:
     _plain_processor().save_pretrained(folder)
 
 
+def write_siglip2(folder: Path) -> None:
+    """A transformers SigLIP2 folder that takes patches of any number (NaFlex), at most 16 here."""
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = transformers.Siglip2Config(
+        text_config=sizes | {"vocab_size": 514, "max_position_embeddings": 12, "projection_size": WIDTH},
+        vision_config=sizes | {"patch_size": PATCH, "num_patches": 16},
+    )
+    _seeded(lambda: transformers.Siglip2Model(config)).save_pretrained(folder)
+    transformers.Siglip2ImageProcessor(patch_size=PATCH, max_num_patches=16).save_pretrained(folder)
+    write_tokenizer(folder)
+
+
+def write_dinov3(folder: Path) -> None:
+    """A transformers DINOv3 ViT folder with two register tokens."""
+    config = transformers.DINOv3ViTConfig(**_TOWER, intermediate_size=32, num_register_tokens=2)
+    _seeded(lambda: transformers.DINOv3ViTModel(config)).save_pretrained(folder)
+    _plain_processor().save_pretrained(folder)
+
+
+def write_deit(folder: Path) -> None:
+    """A transformers DeiT folder: a class token and a distillation token."""
+    config = transformers.DeiTConfig(**_TOWER, intermediate_size=32)
+    _seeded(lambda: transformers.DeiTModel(config)).save_pretrained(folder)
+    _plain_processor().save_pretrained(folder)
+
+
+def write_pyramid(folder: Path, *, family: str) -> None:
+    """A transformers model whose stages halve the map, without a class token."""
+    stages = {"hidden_sizes": [8, WIDTH], "depths": [1, 1], "num_stages": 2}
+    swin = {"image_size": SIDE, "patch_size": 4, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2]}
+    build: dict[str, Callable[[], nn.Module]] = {
+        "convnext": lambda: transformers.ConvNextModel(transformers.ConvNextConfig(**stages)),
+        "dinov3-convnext": lambda: transformers.DINOv3ConvNextModel(
+            transformers.DINOv3ConvNextConfig(hidden_sizes=[8, WIDTH], depths=[1, 1])
+        ),
+        "resnet": lambda: transformers.ResNetModel(
+            transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, WIDTH], depths=[1, 1])
+        ),
+        "swin": lambda: transformers.SwinModel(transformers.SwinConfig(**swin, window_size=2)),
+    }
+    _seeded(build[family]).save_pretrained(folder)
+    _plain_processor().save_pretrained(folder)
+
+
+def write_torchvision(folder: Path, *, architecture: str = "tiny_vit", num_classes: int = 5) -> None:
+    """A torchvision folder; the tiny architectures are registered as torchvision registers its own."""
+    model = _seeded(lambda: models.get_model(architecture, num_classes=num_classes))
+    config = TorchvisionConfig(
+        architecture=architecture,
+        num_classes=num_classes,
+        preprocessing=Preprocessing(resize=SIDE, crop=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    )
+    backbone_torchvision.write(model, folder, config)
+
+
+@register_model()  # type: ignore[untyped-decorator]
+def tiny_vit(*, weights: None = None, num_classes: int = 5) -> nn.Module:
+    """torchvision's ViT."""
+    sizes = {"num_layers": 3, "num_heads": 2, "hidden_dim": WIDTH, "mlp_dim": 32}
+    model: nn.Module = models.VisionTransformer(
+        image_size=SIDE, patch_size=PATCH, num_classes=num_classes, **sizes
+    )
+    return model
+
+
+@register_model()  # type: ignore[untyped-decorator]
+def tiny_resnet(*, weights: None = None, num_classes: int = 5) -> nn.Module:
+    """torchvision's ResNet, two stages of it worth anything."""
+    model: nn.Module = models.ResNet(models.resnet.BasicBlock, [1, 2, 1, 1], num_classes=num_classes)
+    return model
+
+
+@register_model()  # type: ignore[untyped-decorator]
+def tiny_convnext(*, weights: None = None, num_classes: int = 5) -> nn.Module:
+    """torchvision's ConvNeXt."""
+    stages = [models.convnext.CNBlockConfig(8, WIDTH, 1), models.convnext.CNBlockConfig(WIDTH, None, 2)]
+    model: nn.Module = models.ConvNeXt(stages, num_classes=num_classes)
+    return model
+
+
+@register_model()  # type: ignore[untyped-decorator]
+def tiny_swin(*, weights: None = None, num_classes: int = 5) -> nn.Module:
+    """torchvision's Swin, whose maps are NHWC."""
+    sizes = {"depths": [1, 2], "num_heads": [2, 2], "window_size": [2, 2]}
+    model: nn.Module = models.SwinTransformer([4, 4], embed_dim=8, num_classes=num_classes, **sizes)
+    return model
+
+
 WRITERS: dict[str, tuple[BackboneKind, Callable[[Path], None]]] = {
     "open_clip": ("open_clip", write_open_clip),
     "timm": ("timm", write_timm),
+    "torchvision": ("torchvision", write_torchvision),
     "clip": ("transformers", write_clip),
     "siglip": ("transformers", write_siglip),
+    "siglip2": ("transformers", write_siglip2),
     "clip-vision": ("transformers", write_clip_vision),
     "dinov2": ("transformers", write_dinov2),
     "dinov2-registers": ("transformers", write_dinov2_registers),
+    "dinov3": ("transformers", write_dinov3),
+    "deit": ("transformers", write_deit),
     "vit": ("transformers", write_vit),
 }
-"""Every kind of model folder and the loader that reads it."""
+"""Every kind of model folder and the loader that reads it: three blocks, 16 patches of 16 numbers."""
+
+_TIMM_SWIN: dict[str, Any] = {"img_size": SIDE, "window_size": 2, "depths": (1, 2), "num_heads": (2, 2)}
+
+PYRAMIDS: dict[str, tuple[BackboneKind, Callable[[Path], None]]] = {
+    "torchvision-resnet": ("torchvision", partial(write_torchvision, architecture="tiny_resnet")),
+    "torchvision-convnext": ("torchvision", partial(write_torchvision, architecture="tiny_convnext")),
+    "torchvision-swin": ("torchvision", partial(write_torchvision, architecture="tiny_swin")),
+    "timm-resnet": (
+        "timm",
+        partial(write_timm, architecture="resnet18", layers=(1, 2, 1, 1), channels=(8, 8, 16, 16)),
+    ),
+    "timm-convnext": (
+        "timm",
+        partial(write_timm, architecture="convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16)),
+    ),
+    "timm-swin": (
+        "timm",
+        partial(write_timm, architecture="swin_tiny_patch4_window7_224", embed_dim=8, **_TIMM_SWIN),
+    ),
+    "convnext": ("transformers", partial(write_pyramid, family="convnext")),
+    "dinov3-convnext": ("transformers", partial(write_pyramid, family="dinov3-convnext")),
+    "resnet": ("transformers", partial(write_pyramid, family="resnet")),
+    "swin": ("transformers", partial(write_pyramid, family="swin")),
+}
+"""Networks whose blocks hold maps of several sizes."""
 
 HUB_IDS = {
     "openai/clip-vit-base-patch32": "clip",

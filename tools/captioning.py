@@ -61,8 +61,8 @@ class _Model(NamedTuple):
 def _load(source: str, revision: str | None) -> _Model:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from sae.backbone import UNLOADABLE
     from sae.errors import BadModel
+    from sae.tower import UNLOADABLE
 
     folder = locate(source, revision, needs=NEEDS, wants=WANTS)
     try:

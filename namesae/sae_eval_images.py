@@ -1,0 +1,66 @@
+"""The images a dictionary is measured on: a folder, a set known by name, or its own probe set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sae.card import DictionaryCard
+from tools.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sae.image_source import ImageSource
+
+SANDBOX = "sandbox.sets"
+ATTRIBUTES = ("object", "colour", "texture", "background", "size", "count")
+NONE = "none"
+SANDBOX_TEMPLATES = ("a picture of a {}", "a drawing of a {}", "{}")
+"""Those the sandbox's captions are written with."""
+
+
+def images_for(
+    given: str | None, card: DictionaryCard, folder: Path, *, attribute: str = "object"
+) -> ImageSource:
+    """A folder, 'sandbox.sets' (drawn anew), or what the card names as its probe set.
+
+    ``attribute``: of the drawn world, what the classes are. UsageError, BadImages.
+    """
+    from sae.image_source import FolderImages
+
+    if given is None and card.probe_set is None:
+        raise UsageError(f"Dictionary {card.name!r} names no probe set; give pictures with --images FOLDER.")
+    source = given if given is not None else card.probe_set.source if card.probe_set else ""
+    if source == SANDBOX:
+        return _drawn(attribute)
+    beside = folder / source
+    return FolderImages(beside if given is None and beside.is_dir() else Path(source).expanduser())
+
+
+def class_numbers(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """(n,) places of the labels among the classes, -1 where an image has none; None where no image has."""
+    import numpy as np
+
+    places = {name: at for at, name in enumerate(classes)}
+    found = np.array([-1 if label is None else places.get(label, -1) for label in labels], np.int64)
+    return found if (found >= 0).any() else None
+
+
+def _drawn(attribute: str) -> ImageSource:
+    """The sandbox's probe set, which no model has trained on for naming, with exact labels."""
+    from sae.image_source import PictureList
+    from sandbox.sets import image_set
+    from sandbox.world.scene import labels
+    from sandbox.world.vocabulary import ATTRIBUTES as VALUES
+
+    if attribute not in VALUES:
+        raise UsageError(
+            f"The drawn world has no attribute {attribute!r}; give --labels {', '.join(VALUES)} or none."
+        )
+    found = image_set("probe")
+    pictures = found.pictures()
+    shown = [labels(scene)[attribute] for scene in found.scenes]
+    return PictureList(SANDBOX, pictures.__getitem__, len(pictures), shown, VALUES[attribute])

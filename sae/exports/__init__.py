@@ -1,0 +1,1 @@
+"""Writing dictionaries in the forms that other libraries read."""

@@ -1,0 +1,1 @@
+"""Reading dictionaries that others published, in the form each of them writes."""

@@ -1,0 +1,1 @@
+"""Activations on disk: what was read at the hook points of a backbone, traceable, checked, shuffled."""

@@ -1,0 +1,1 @@
+"""Training dictionaries: recipes, the coder that is trained, what it is trained by, checkpoints."""

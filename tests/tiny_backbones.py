@@ -1,0 +1,43 @@
+"""Tiny backbones, loaded once a process: nothing that reads them changes them."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sae.backbone import HookedBackbone, load_backbone
+from sae.card import BackboneSpec
+from tests.tiny_models import PYRAMIDS, SIDE, WRITERS
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@cache
+def tiny_folder(name: str) -> Path:
+    """The folder of a model of WRITERS or PYRAMIDS."""
+    _KEPT.append(tempfile.TemporaryDirectory())
+    folder = Path(_KEPT[-1].name) / name
+    (WRITERS | PYRAMIDS)[name][1](folder)
+    return folder
+
+
+@cache
+def tiny_backbone(name: str, dtype: torch.dtype = torch.float32) -> HookedBackbone:
+    """The backbone itself."""
+    spec = BackboneSpec(kind=(WRITERS | PYRAMIDS)[name][0], source=str(tiny_folder(name)))
+    return load_backbone(spec, dtype=dtype)
+
+
+def pixels(n: int, *, seed: int = 0) -> Tensor:
+    """(n, 3, h, w) preprocessed noise."""
+    return torch.randn(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+
+def hooks_left(backbone: HookedBackbone) -> int:
+    """Hooks of all modules, before and after their forward passes."""
+    modules = backbone.tower.model.modules()
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
