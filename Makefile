@@ -16,7 +16,7 @@ demo: setup  ## name a feature of the embedded dictionary: no key, no GPU, no do
 	@$(BIN)/python -m namesae.demo
 
 test: setup  ## every test not marked slow, gpu or live; at most 10 minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: setup  ## the slow tests; at most 30 minutes
 	$(BIN)/python -m pytest -m "slow and not gpu and not live" --timeout 1500
