@@ -112,7 +112,8 @@ def _measured(name: str, given: argparse.Namespace) -> Iterator[str]:
 
 def draw(reader: FeatureReader, row: TruthRow, *, count: int, seed: int) -> Drawn | None:
     """``count`` held-out pictures of a feature's object, without those on which it is silent; None if all."""
-    rng = random.Random(f"relevance/{seed}/{row.concept}")
+    # Several features may stand for one object: each has pictures of its own.
+    rng = random.Random(f"relevance/{seed}/{row.index}")
     renderings = [_rendering(row.concept, rng) for _ in range(count)]
     pixels = reader.backbone.preprocess([each.image for each in renderings])
     subject = subject_of(reader, pixels, target=feature_target(reader, row.index), seed=seed + row.index)

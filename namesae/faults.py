@@ -21,6 +21,7 @@ from sae.errors import (
     SilentFeature,
     UnfitMethod,
     UnknownHookPoint,
+    UnreadableWords,
     WrongStore,
     WrongTokens,
 )
@@ -43,6 +44,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     NoAttention: UsageError.exit_code,
     SilentFeature: UsageError.exit_code,
     UnfitMethod: UsageError.exit_code,
+    UnreadableWords: UsageError.exit_code,
     ModelUnreachable: DependencyError.exit_code,
 }
 """Of errors that know nothing of command lines; a subclass stands before its class."""

@@ -5,6 +5,7 @@ Rows of weights are summed as bags of embeddings are: one call, no dense code, o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -63,10 +64,7 @@ def by_feature(entries: Entries, n_features: int) -> ByFeature:
 
 
 def decode(entries: Entries, directions: Tensor) -> Tensor:
-    """(b, d) sums of (F, d) rows, each times the value of its entry.
-
-    The gradient of a value is the product of its direction with the gradient of its row.
-    """
+    """(b, d) sums of (F, d) rows, each times the value of its entry."""
     return F.embedding_bag(
         entries.columns,
         directions,
@@ -78,17 +76,44 @@ def decode(entries: Entries, directions: Tensor) -> Tensor:
 
 
 def sum_rows_(into: Tensor, where: ByFeature, weights: Tensor, *, rows: Tensor) -> None:
-    """Set (F, d) ``into`` to the codes' transpose times (b, d) rows, (n,) weights in place of the values."""
-    weights = weights[where.order]
-    block = BLOCK if into.device.type == "cpu" else len(into)
-    edges = where.starts[::block].tolist()
-    for number, begun in enumerate(edges):
-        features = slice(number * block, (number + 1) * block)
-        ended = edges[number + 1] if number + 1 < len(edges) else len(weights)
-        starts = where.starts[features.start : features.stop + 1] - begun
-        if len(starts) > 1:
-            bags = Entries(starts, where.rows[begun:ended], weights[begun:ended])
-            into[features] = decode(bags, rows)
+    """Set (F, d) ``into`` to the sums over each feature's entries of weight times (b, d) row.
+
+    ``weights``: (n,) feature after feature.
+    """
+    for block in _blocks(where, weights, device=into.device):
+        into[block.features] = decode(block.bags, rows)
+
+
+def sum_rows_and_dot_(into: Tensor, where: ByFeature, weights: Tensor, *, rows: Tensor, by: Tensor) -> Tensor:
+    """The same, and (n,) products of each entry's row with its feature's of (F, d) ``by``.
+
+    They are what bags of embeddings pass on to their weights. Features one after another, so that what is
+    gathered are the batch's rows, which the processor's cache can hold.
+    """
+    dots = [weights[:0]]
+    for block in _blocks(where, weights, device=into.device):
+        with torch.enable_grad():
+            asked = block.bags.values.detach().requires_grad_()
+            summed = decode(block.bags._replace(values=asked), rows)
+            dots += torch.autograd.grad(summed, asked, by[block.features])
+        into[block.features] = summed.detach()
+    return torch.cat(dots)
+
+
+class _Block(NamedTuple):
+    features: slice
+    bags: Entries
+    """Bags are features and columns rows of the batch."""
+
+
+def _blocks(where: ByFeature, weights: Tensor, *, device: torch.device) -> Iterator[_Block]:
+    n_features = len(where.starts) - 1
+    size = BLOCK if device.type == "cpu" else n_features
+    for first in range(0, n_features, size):
+        starts = where.starts[first : first + size + 1]
+        begun, ended = int(starts[0]), int(starts[-1])
+        bags = Entries(starts - begun, where.rows[begun:ended], weights[begun:ended])
+        yield _Block(slice(first, first + size), bags)
 
 
 def _starts(groups: Tensor, count: int) -> Tensor:

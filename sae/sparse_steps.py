@@ -6,7 +6,7 @@ Of the dense products only the encoder's is left, and no (b, F) gradient is ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -19,8 +19,8 @@ from sae.sparse_entries import (
     decode,
     of_positions,
     of_top,
-    rows_of,
     sum_rows_,
+    sum_rows_and_dot_,
 )
 from sae.sparse_topk import batch_top, topk_codes
 from sae.trainer.coder import Coder
@@ -31,8 +31,10 @@ from sae.trainer.recipe import Recipe
 
 DENSE = 1 / 16
 """Share of active entries above which dense products are faster."""
-CHUNK = 24 * 2**20
-"""Bytes of pre-activations at once on a CPU: what stays in its cache, and what its allocator keeps."""
+AT_ONCE = 1 << 26
+"""Pre-activations of topk that are held at once."""
+SEARCHED = 1 << 22
+"""Pre-activations of relu that are searched at once: few enough to stay in the processor's cache."""
 
 
 class Parts(NamedTuple):
@@ -47,10 +49,10 @@ class Parts(NamedTuple):
 
 
 class SparseGradients:
-    """Computes what ``autograd`` computes; keeps its (b, F) buffers, which only dense codes need."""
+    """Computes what ``autograd`` computes. Keeps the memory of its (b, F) products from step to step."""
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[str, int, int, torch.device], Tensor] = {}
+        self._memory: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, coder: Coder, batch: Prepared, knobs: Knobs) -> Outcome:
@@ -60,22 +62,30 @@ class SparseGradients:
                 return autograd(coder, batch, knobs)
         _make_row_major(coder.W_enc)
         inputs = batch.u - coder.b_dec if coder.recipe.decoder.subtract_bias else batch.u
-        entries = _SELECT[coder.recipe.architecture](coder, inputs, knobs.k)
+        if coder.recipe.architecture == "topk":
+            parts = [topk_codes(h, knobs.k or 0) for h in self._products(coder, inputs)]
+            values, indices = (torch.cat(each) for each in zip(*parts, strict=True))
+            return _sparse(coder, inputs, of_top(values, indices), batch=batch, knobs=knobs)
+        h = self._product(coder, inputs)
+        entries = _SELECT[coder.recipe.architecture](h, knobs.k)
         if entries is None:
-            return self._dense(coder, inputs, batch=batch, knobs=knobs)
+            return self._dense(coder, inputs, h.relu_(), batch=batch, knobs=knobs)
         return _sparse(coder, inputs, entries, batch=batch, knobs=knobs)
 
-    def _dense(self, coder: Coder, inputs: Tensor, *, batch: Prepared, knobs: Knobs) -> Outcome:
-        """Of ReLU codes that are mostly active, as they are when a training begins."""
-        z, by_z = (self._buffer(name, inputs, coder.n_features) for name in ("z", "by_z"))
-        torch.addmm(coder.b_enc, inputs, coder.W_enc, out=z).relu_()
+    def _products(self, coder: Coder, inputs: Tensor) -> Iterator[Tensor]:
+        """Pre-activations of some rows after others, each lost with the next."""
+        for rows in torch.split(inputs, max(1, AT_ONCE // coder.n_features)):
+            yield self._product(coder, rows)
+
+    def _product(self, coder: Coder, inputs: Tensor) -> Tensor:
+        out = self._held("h", len(inputs), coder)
+        return torch.addmm(coder.b_enc, inputs, coder.W_enc, out=out)
+
+    def _dense(self, coder: Coder, inputs: Tensor, z: Tensor, *, batch: Prepared, knobs: Knobs) -> Outcome:
+        """Of ReLU codes that are mostly active, as they are when a training begins; z is used up."""
         decoded = torch.addmm(coder.b_dec, z, coder.W_dec)
-        with torch.enable_grad():
-            decoded.requires_grad_()
-            loss = _reconstruction(coder, batch, decoded)
-            by_decoded = torch.autograd.grad(loss, decoded)[0]
-        loss = loss.detach()
-        torch.mm(by_decoded, coder.W_dec.T, out=by_z)
+        loss, by_decoded = _reconstruction(coder, batch, decoded)
+        by_z = torch.mm(by_decoded, coder.W_dec.T, out=self._held("by_z", len(inputs), coder))
         price = _price(coder, batch, knobs)
         if price is not None:
             loss = loss + z.sum(1) @ price
@@ -86,21 +96,21 @@ class SparseGradients:
         by_z *= active
         torch.mm(by_z.T, inputs, out=_of(coder.W_enc).T)
         parts = Parts(inputs, by_decoded, by_z.sum(0))
-        return _finish(coder, parts, _Seen(loss, decoded.detach(), active.sum(0)), batch=batch)
+        return _finish(coder, parts, _Seen(loss, decoded, active.sum(0)), batch=batch)
 
-    def _buffer(self, name: str, like: Tensor, n_features: int) -> Tensor:
-        key = (name, len(like), n_features, like.device)
-        if key not in self._buffers:
-            self._buffers = {held: each for held, each in self._buffers.items() if held[1:] == key[1:]}
-            self._buffers[key] = like.new_empty(len(like), n_features)
-        return self._buffers[key]
+    def _held(self, name: str, rows: int, coder: Coder) -> Tensor:
+        """(rows, F) memory, as it was left."""
+        held, size = self._memory.get(name), rows * coder.n_features
+        if held is None or held.numel() < size or held.device != coder.W_enc.device:
+            held = self._memory[name] = coder.W_enc.new_empty(size)
+        return held[:size].view(rows, coder.n_features)
 
 
 def supported(recipe: Recipe) -> bool:
     """Whether these gradients are the recipe's; all others are left to automatic differentiation."""
     return all(
         (
-            recipe.architecture in _SELECT,
+            recipe.architecture in ("topk", *_SELECT),
             recipe.sign == "relu" and recipe.soft_cap is None,
             recipe.nesting is None,
             recipe.decoder.kind == "free" and recipe.decoder.norm != "rescaled",
@@ -112,48 +122,26 @@ def supported(recipe: Recipe) -> bool:
     )
 
 
-def pre_activation_chunks(coder: Coder, inputs: Tensor) -> list[Tensor]:
-    """(b, d) inputs in runs of rows whose (·, F) pre-activations are worth holding at once."""
-    if inputs.device.type != "cpu":
-        return [inputs]
-    return list(torch.split(inputs, max(1, CHUNK // (4 * coder.n_features))))
-
-
-def _topk(coder: Coder, inputs: Tensor, k: int | None) -> Entries:
-    found = [
-        topk_codes(torch.addmm(coder.b_enc, rows, coder.W_enc), k or 0)
-        for rows in pre_activation_chunks(coder, inputs)
-    ]
-    return of_top(torch.cat([top.values for top in found]), torch.cat([top.indices for top in found]))
-
-
-def _batchtopk(coder: Coder, inputs: Tensor, k: int | None) -> Entries:
-    h = torch.addmm(coder.b_enc, inputs, coder.W_enc)
+def _batchtopk(h: Tensor, k: int | None) -> Entries:
     positions = batch_top(h, (k or 0) * len(h))
     return of_positions(positions, h.flatten()[positions], shape=(len(h), h.shape[1]))
 
 
-def _relu(coder: Coder, inputs: Tensor, k: int | None) -> Entries | None:
-    positions, values, begun = [], [], 0
-    for rows in pre_activation_chunks(coder, inputs):
-        h = torch.addmm(coder.b_enc, rows, coder.W_enc).flatten()
-        positive = h > 0
-        # Of the first rows alone, so that what is done depends on nothing but weights and batch.
-        if not begun and int(positive.sum()) > DENSE * len(h):
+def _relu(h: Tensor, k: int | None) -> Entries | None:
+    found, begun = [], 0
+    for rows in torch.split(h.flatten(), SEARCHED):
+        positions = (rows > 0).nonzero().flatten()
+        found.append(positions + begun)
+        begun += len(rows)
+        # Of the first alone, so that what is done depends on nothing but weights and batch.
+        if len(found) == 1 and len(positions) > DENSE * len(rows):
             return None
-        found = positive.nonzero().flatten()
-        values.append(h[found])
-        positions.append(found + begun)
-        begun += len(h)
-    return of_positions(torch.cat(positions), torch.cat(values), shape=(len(inputs), coder.n_features))
+    positions = torch.cat(found)
+    return of_positions(positions, h.flatten()[positions], shape=(len(h), h.shape[1]))
 
 
-_SELECT: dict[str, Callable[[Coder, Tensor, int | None], Entries | None]] = {
-    "topk": _topk,
-    "batchtopk": _batchtopk,
-    "relu": _relu,
-}
-"""The active entries of (b, d) inputs; None where they are too many to be worth it."""
+_SELECT: dict[str, Callable[[Tensor, int | None], Entries | None]] = {"batchtopk": _batchtopk, "relu": _relu}
+"""The active entries of (b, F) pre-activations; None where they are too many to be worth it."""
 
 
 class _Seen(NamedTuple):
@@ -165,26 +153,25 @@ class _Seen(NamedTuple):
 
 
 def _sparse(coder: Coder, inputs: Tensor, entries: Entries, *, batch: Prepared, knobs: Knobs) -> Outcome:
-    with torch.enable_grad():
-        values = entries.values.requires_grad_()
-        decoded = decode(entries, coder.W_dec.detach()) + coder.b_dec.detach()
-        loss = _reconstruction(coder, batch, decoded)
-        by_values, by_decoded = torch.autograd.grad(loss, (values, decoded))
-    loss, values = loss.detach(), values.detach()
-    active = values > 0
+    decoded = decode(entries, coder.W_dec) + coder.b_dec
+    loss, by_decoded = _reconstruction(coder, batch, decoded)
+    where = by_feature(entries, coder.n_features)
+    values = entries.values[where.order]
+    into = _grad(coder.W_dec)
+    into = torch.empty_like(coder.W_dec) if into is None else into
+    by_values = sum_rows_and_dot_(into, where, values, rows=by_decoded, by=coder.W_dec)
     price = _price(coder, batch, knobs)
     if price is not None:
-        paid = price[rows_of(entries)]
+        paid = price[where.rows]
         loss, by_values = loss + values @ paid, by_values + paid
+    active = values > 0
     by_values *= active
-    where = by_feature(entries, coder.n_features)
-    if (into := _grad(coder.W_dec)) is not None:
-        sum_rows_(into, where, values, rows=by_decoded)
     sum_rows_(_of(coder.W_enc).T, where, by_values, rows=inputs)
-    by_bias = _count(entries.columns, by_values, coder.n_features)
-    counts = _count(entries.columns, active.to(values.dtype), coder.n_features)
+    columns = entries.columns[where.order]
+    by_bias = _count(columns, by_values, coder.n_features)
+    counts = _count(columns, active.to(values.dtype), coder.n_features)
     least = values.where(active, torch.inf).min() if coder.recipe.architecture == "batchtopk" else None
-    seen = _Seen(loss, decoded.detach(), counts, least)
+    seen = _Seen(loss, decoded, counts, least)
     return _finish(coder, Parts(inputs, by_decoded, by_bias), seen, batch=batch)
 
 
@@ -207,8 +194,13 @@ def _finish(coder: Coder, parts: Parts, seen: _Seen, *, batch: Prepared) -> Outc
     return Outcome(loss, fvu(error, batch.target), l0, dead.sum(), seen.least)
 
 
-def _reconstruction(coder: Coder, batch: Prepared, decoded: Tensor) -> Tensor:
-    return LOSSES[coder.recipe.loss.reconstruction](batch.target - decoded, batch.target)
+def _reconstruction(coder: Coder, batch: Prepared, decoded: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss and its gradient by (b, d) reconstructions."""
+    with torch.enable_grad():
+        asked = decoded.detach().requires_grad_()
+        loss = LOSSES[coder.recipe.loss.reconstruction](batch.target - asked, batch.target)
+        by_decoded = torch.autograd.grad(loss, asked)[0]
+    return loss.detach(), by_decoded
 
 
 def _price(coder: Coder, batch: Prepared, knobs: Knobs) -> Tensor | None:

@@ -14,8 +14,9 @@ import typer
 from PIL import Image
 
 from namesae import cli_sae_gaze
+from sae.activations import open_reader
 from sae.taxonomy import Taxonomy
-from tests.measured_models import write_clip_dictionary, write_pictures, write_timm_dictionary
+from tests.measured_models import pictures, write_clip_dictionary, write_pictures, write_timm_dictionary
 from tools.errors import UsageError
 
 
@@ -41,6 +42,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def home(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAMESAE_HOME", str(place / "home"))
+
+
+@pytest.fixture(scope="module")
+def lively(place: Path) -> str:
+    """A feature of the classifier's dictionary that is active on some picture."""
+    codes = open_reader(place / "tiny-vit")(pictures(14))
+    return f"{place / 'tiny-vit'}#{int(codes.max(0).argmax())}"
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -84,14 +92,16 @@ def test_steer_says_words_before_and_after(place: Path, capsys: pytest.CaptureFi
 
 
 def test_steer_takes_the_strongest_image_and_a_classifiers_classes(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, lively: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("--images", str(place / "pictures"), "--quiet", "--json")
-    assert run("steer", f"{place / 'tiny-vit'}#3", "--mode", "ablate", *given) == 0
-    assert run("steer", f"{place / 'tiny-vit'}#3", "--mode", "scale", "--alpha", "200", *given) == 0
+    assert run("steer", lively, "--mode", "ablate", *given) == 0
+    assert run("steer", lively, "--mode", "scale", "--alpha", "200", *given) == 0
     ablated, scaled = told(capsys)
     assert ablated["image"] == scaled["image"] and ablated["outcome"]["before"][0] > 0
     assert scaled["amounts"] == [2.0]
+    with pytest.raises(UsageError, match="leave out --words"):
+        run("steer", lively, "--words", "a,b", *given)
     assert [each["word"] for each in ablated["outcome"]["shifts"]] == [f"class {at}" for at in range(5)]
 
 
@@ -104,7 +114,6 @@ def test_steer_takes_the_strongest_image_and_a_classifiers_classes(
         (("steer", "{}/end#3", "--patches", "1"), "leave out --patches"),
         (("steer", "{}/tiny#3", "--template", "no place"), "no place for a word"),
         (("steer", "{}/tiny#3", "--image", "probe:14"), "0 to 13"),
-        (("steer", "{}/tiny-vit#3", "--words", "a,b"), "leave out --words"),
         (("steer", "{}/tiny"), "names no feature"),
         (("taxonomy", "{}/tiny"), "two or more different"),
     ],

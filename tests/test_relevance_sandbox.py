@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import relevance_sandbox
-from benchmarks.relevance_sandbox import Drawn, draw, measure, pointed, table
+from benchmarks.relevance_sandbox import Drawn, draw, measure, near_by_chance, pointed, table
 from sae.activations import FeatureReader, open_reader
 from sandbox.truth import TruthRow, load_truth
 
@@ -61,4 +61,5 @@ def test_the_best_method_points_at_the_object(name: str) -> None:
     assert best.times_chance.value >= 3
     assert best.faithful.deletion_gain.interval.low > 0
     assert best.faithful.insertion_gain.interval.low > 0
-    assert lines["random"].hit < 0.8 and lines["random"].times_chance.value < 1.5
+    assert abs(lines["random"].hit - near_by_chance(drawn)) < 0.2
+    assert lines["random"].times_chance.value < 1.2

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sae.sparse_entries import by_feature, decode, of_positions, of_top, rows_of, sum_rows_
+from sae.sparse_entries import by_feature, decode, of_positions, of_top, rows_of, sum_rows_, sum_rows_and_dot_
 from sae.sparse_steps import SparseGradients, supported
 from sae.sparse_topk import batch_top, keep_topk_, topk_codes
 from sae.sparse_update import update
@@ -211,9 +211,10 @@ def test_entries_are_the_code_in_both_orders() -> None:
     entries = of_positions(positions, z.flatten()[positions], shape=(9, 30))
     rows, weights = torch.randn(30, 4), torch.randn(9, 4)
     torch.testing.assert_close(decode(entries, rows), z @ rows)
-    summed = torch.full((30, 4), torch.nan)
-    sum_rows_(summed, by_feature(entries, 30), entries.values, rows=weights)
+    summed, where = torch.full((30, 4), torch.nan), by_feature(entries, 30)
+    dots = sum_rows_and_dot_(summed, where, entries.values[where.order], rows=weights, by=rows)
     torch.testing.assert_close(summed, z.T @ weights)
+    torch.testing.assert_close(dots, (weights @ rows.T).flatten()[positions][where.order])
     assert torch.equal(rows_of(entries), positions // 30)
 
 
@@ -235,7 +236,8 @@ def test_sums_by_feature_cross_blocks_of_features() -> None:
     )
     rows = torch.randn(11, 4)
     summed = torch.empty(n_features, 4)
-    sum_rows_(summed, by_feature(entries, n_features), entries.values, rows=rows)
+    where = by_feature(entries, n_features)
+    sum_rows_(summed, where, entries.values[where.order], rows=rows)
     torch.testing.assert_close(summed, z.T @ rows)
 
 
