@@ -29,13 +29,14 @@ def images_for(
 
     ``attribute``: of the drawn world, what the classes are. UsageError, BadImages.
     """
+    from namesae.sae_images import sandbox_images
     from sae.image_source import FolderImages
 
     if given is None and card.probe_set is None:
         raise UsageError(f"Dictionary {card.name!r} names no probe set; give pictures with --images FOLDER.")
     source = given if given is not None else card.probe_set.source if card.probe_set else ""
     if source == SANDBOX:
-        return _drawn(attribute)
+        return sandbox_images(attribute)
     beside = folder / source
     return FolderImages(beside if given is None and beside.is_dir() else Path(source).expanduser())
 
@@ -47,20 +48,3 @@ def class_numbers(labels: Sequence[str | None], classes: Sequence[str]) -> npt.N
     places = {name: at for at, name in enumerate(classes)}
     found = np.array([-1 if label is None else places.get(label, -1) for label in labels], np.int64)
     return found if (found >= 0).any() else None
-
-
-def _drawn(attribute: str) -> ImageSource:
-    """The sandbox's probe set, which no model has trained on for naming, with exact labels."""
-    from sae.image_source import PictureList
-    from sandbox.sets import image_set
-    from sandbox.world.scene import labels
-    from sandbox.world.vocabulary import ATTRIBUTES as VALUES
-
-    if attribute not in VALUES:
-        raise UsageError(
-            f"The drawn world has no attribute {attribute!r}; give --labels {', '.join(VALUES)} or none."
-        )
-    found = image_set("probe")
-    pictures = found.pictures()
-    shown = [labels(scene)[attribute] for scene in found.scenes]
-    return PictureList(SANDBOX, pictures.__getitem__, len(pictures), shown, VALUES[attribute])

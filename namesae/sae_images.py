@@ -42,15 +42,19 @@ def open_images(choice: ImageChoice) -> ImageSource:
     return source if choice.most is None else choose_images(source, choice.most, seed=choice.seed)
 
 
-def sandbox_images() -> ImageSource:
-    """The probe set of the drawn world, drawn anew, with the object as class."""
+def sandbox_images(attribute: str = "object") -> ImageSource:
+    """The probe set of the drawn world, drawn anew, with an attribute's value as class. UsageError."""
     from sandbox.sets import image_set
     from sandbox.world.scene import labels
     from sandbox.world.vocabulary import ATTRIBUTES
 
+    if attribute not in ATTRIBUTES:
+        raise UsageError(
+            f"The drawn world has no attribute {attribute!r}; give --labels {', '.join(ATTRIBUTES)} or none."
+        )
     found = image_set("probe")
-    shown = [labels(scene)["object"] for scene in found.scenes]
-    return PictureList(SANDBOX, found.pictures().__getitem__, len(found), shown, ATTRIBUTES["object"])
+    shown = [labels(scene)[attribute] for scene in found.scenes]
+    return PictureList(SANDBOX, found.pictures().__getitem__, len(found), shown, ATTRIBUTES[attribute])
 
 
 def _torchvision(named: str, choice: ImageChoice) -> ImageSource:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from namesae.reporters import tell, write_json
-from namesae.sae_looking import Desk, explained, index_of, open_desk, sayer
+from namesae.sae_looking import Desk, explained, open_desk, sayer
+from namesae.sae_shown import default_words, shown_picture
 from sae.feature import Frozen
-from sae.image_source import ImageSource
 from tools.errors import UsageError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from sae.activations import FeatureReader
     from sae.relevance.maps import Floats
     from sae.relevance.subject import Subject
     from sae.relevance.target import Target
-
-_PROBE = re.compile(r"probe:(\d+)")
-MOST_WORDS = 512
-"""Words of a vocabulary that a word is read among."""
 
 
 class RelevanceWanted(NamedTuple):
@@ -37,13 +30,6 @@ class RelevanceWanted(NamedTuple):
     check: bool = False
     quiet: bool = False
     as_json: bool = False
-
-
-class Shown(NamedTuple):
-    """A picture and what it is called."""
-
-    image: Image.Image
-    name: str
 
 
 class Checked(Frozen):
@@ -82,7 +68,7 @@ def draw_relevance(wanted: RelevanceWanted) -> int:
     with explained():
         reader = desk.reader()
         target = _target(wanted, desk, reader=reader, feature=feature)
-        shown = _picture(wanted, desk, feature=feature)
+        shown = shown_picture(desk, wanted.image, feature=feature)
         method = wanted.method or fitting_method(reader)
         found = relevance(reader, shown.image, target, method)
         picture = overlay(seen(reader.backbone.preprocess, shown.image), found)
@@ -120,47 +106,7 @@ def _target(wanted: RelevanceWanted, desk: Desk, *, reader: FeatureReader, featu
     if wanted.word is None:
         assert feature is not None
         return feature_target(reader, feature)
-    return word_target(reader, wanted.word, among=_vocabulary(desk, wanted.word))
-
-
-def _vocabulary(desk: Desk, word: str) -> tuple[str, ...]:
-    """Words to tell a word from: the generator's, all that its world has, else common English ones."""
-    from agent.lexicon import english, load_lexicon
-
-    path = desk.folder / (desk.card.generator or "") / "lexicon.json"
-    if not path.is_file():
-        return english().words[:MOST_WORDS]
-    book = load_lexicon(path)
-    if not book.read(word):
-        raise UsageError(f"Word {word!r} is unknown here; use one such as {', '.join(book.words[:5])}.")
-    return book.words[:MOST_WORDS]
-
-
-def _picture(wanted: RelevanceWanted, desk: Desk, *, feature: int | None) -> Shown:
-    from tools.image_folder import read_image
-
-    if wanted.image is not None and not _PROBE.fullmatch(wanted.image):
-        return Shown(read_image(Path(wanted.image)), wanted.image)
-    source = desk.source(None)
-    row = (
-        _strongest(desk, source, feature=feature)
-        if wanted.image is None
-        else int(wanted.image.partition(":")[2])
-    )
-    if row >= len(source):
-        raise UsageError(f"Image {wanted.image} does not exist; the probe set has 0 to {len(source) - 1}.")
-    return Shown(source.read(row).image, f"probe:{row}")
-
-
-def _strongest(desk: Desk, source: ImageSource, *, feature: int | None) -> int:
-    if feature is None:
-        raise UsageError("A word has no strongest image; give one with --image FILE or probe:N.")
-    found = index_of(desk, source).top(feature, count=1)
-    if not found:
-        raise UsageError(
-            f"Feature {desk.listed.name}#{feature} is never active on the probe set; give --image FILE."
-        )
-    return found[0].row
+    return word_target(reader, wanted.word, among=default_words(desk, word=wanted.word))
 
 
 def _checked(subject: Subject, found: Floats) -> Checked:

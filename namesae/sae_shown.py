@@ -23,7 +23,7 @@ class Shown(NamedTuple):
     name: str
 
 
-def shown_picture(desk: Desk, image: str | None, *, feature: int, images: str | None = None) -> Shown:
+def shown_picture(desk: Desk, image: str | None, *, feature: int | None, images: str | None = None) -> Shown:
     """A file, 'probe:N' of the images, or the one that the feature is strongest on. UsageError."""
     from tools.image_folder import read_image
 
@@ -33,6 +33,8 @@ def shown_picture(desk: Desk, image: str | None, *, feature: int, images: str | 
     source = desk.source(images)
     if numbered is not None:
         row = int(numbered[1])
+    elif feature is None:
+        raise UsageError("A word has no strongest image; give one with --image FILE or probe:N.")
     else:
         found = index_of(desk, source).top(feature, count=1)
         if not found:
@@ -45,12 +47,20 @@ def shown_picture(desk: Desk, image: str | None, *, feature: int, images: str | 
     return Shown(source.read(row).image, f"probe:{row}" if images is None else source.key(row))
 
 
-def default_words(desk: Desk) -> tuple[str, ...]:
-    """The generator's words, all that its world has, else common English ones."""
+def default_words(desk: Desk, *, word: str | None = None) -> tuple[str, ...]:
+    """The generator's words, all that its world has, else common English ones.
+
+    UsageError where ``word`` is none of the generator's.
+    """
     from agent.lexicon import english, load_lexicon
 
     path = desk.folder / (desk.card.generator or "") / "lexicon.json"
-    return (load_lexicon(path) if path.is_file() else english()).words[:MOST_WORDS]
+    if not path.is_file():
+        return english().words[:MOST_WORDS]
+    book = load_lexicon(path)
+    if word is not None and not book.read(word):
+        raise UsageError(f"Word {word!r} is unknown here; use one such as {', '.join(book.words[:5])}.")
+    return book.words[:MOST_WORDS]
 
 
 def listed_words(text: str) -> tuple[str, ...]:

@@ -184,5 +184,5 @@ def test_a_sandbox_word_is_found_on_its_object(tmp_path: Path, capsys: pytest.Ca
     assert all(1 <= at <= 6 for at in divmod(int(found.argmax()), 8))
     with pytest.raises(SystemExit, match="Word 'elephant' is unknown here"):
         run("relevance", "sandbox", "--word", "elephant", "--image", f"probe:{row}", *out)
-    with pytest.raises(SystemExit, match="the probe set has 0 to 2999"):
+    with pytest.raises(SystemExit, match="there are 0 to 2999"):
         run("relevance", "sandbox#68", "--image", "probe:3000", *out)
