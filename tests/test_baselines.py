@@ -9,6 +9,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from agent.lexicon import Word, WordBook
 from evals.conditions.clip_dissect import ClipDissect
@@ -232,10 +233,11 @@ def test_invert_takes_a_tenth_of_a_second_a_feature() -> None:
     labels = read_labels(WordLabels(shows=shows, active=np.zeros((3000, 1), np.float32), words=words), WORLD)
     activation = np.where(rng.random(3000) < 0.1, rng.random(3000), 0).astype(np.float32)
     spent = []
-    for _ in range(5):
-        began = time.process_time()
-        Invert().search(activation, labels)
-        spent.append(time.process_time() - began)
+    with threadpool_limits(1):  # threads that wait for each other on a busy machine count as work
+        for _ in range(5):
+            began = time.process_time()
+            Invert().search(activation, labels)
+            spent.append(time.process_time() - began)
     assert min(spent) < 0.1
 
 

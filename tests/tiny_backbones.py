@@ -38,6 +38,14 @@ def pixels(n: int, *, seed: int = 0) -> Tensor:
 
 
 def hooks_left(backbone: HookedBackbone) -> int:
-    """Hooks of all modules, before and after their forward passes."""
+    """Hooks of all modules, before and after their forward passes.
+
+    But those that transformers puts on a model for good once anyone asks it for attentions or hidden states.
+    """
     modules = backbone.tower.model.modules()
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
+    hooks = [
+        hook
+        for each in modules
+        for hook in (*each._forward_hooks.values(), *each._forward_pre_hooks.values())
+    ]
+    return sum(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
