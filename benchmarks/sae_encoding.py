@@ -24,7 +24,7 @@ from sae.card import BackboneSpec
 from sae.dictionary import SparseDictionary
 from sae.hooked import HookedBackbone
 from sae.one_feature import one_feature
-from sae.sparse_topk import keep_topk_, topk_codes
+from sae.sparse_topk import keep_topk, topk_codes
 
 Work = Callable[[], object]
 
@@ -55,7 +55,7 @@ def main() -> None:
             ),
             *(
                 (f"exact TopK of {asked.features}, k {asked.k}", topk(asked, rows))
-                for rows in (asked.images, 2048)
+                for rows in (asked.images, 512)
             ),
         ):
             print(title)
@@ -98,18 +98,15 @@ def hooks(backbone: HookedBackbone, images: Tensor) -> dict[str, Work]:
 def features(
     backbone: HookedBackbone, images: Tensor, asked: argparse.Namespace
 ) -> list[tuple[str, dict[str, Work]]]:
-    """The pass to block 10, then also one feature on every token of it."""
+    """The pass to block 10, and one feature of what it found there."""
     read = ["block.10"]
+    held = backbone.activations(images, read)["block.10"]
 
     def works(dictionary: SparseDictionary) -> dict[str, Work]:
         return {
             "backbone": lambda: backbone.activations(images, read),
-            "backbone and one feature": lambda: one_feature(
-                dictionary, backbone.activations(images, read)["block.10"], 17
-            ),
-            "backbone and one feature, of class tokens": lambda: one_feature(
-                dictionary, backbone.activations(images, read)["block.10"][:, 0], 17
-            ),
+            "one feature, of class tokens": lambda: one_feature(dictionary, held[:, 0], 17),
+            "one feature, of every token": lambda: one_feature(dictionary, held, 17),
         }
 
     kinds: dict[str, dict[str, object]] = {
@@ -133,7 +130,7 @@ def topk(asked: argparse.Namespace, rows: int) -> dict[str, Work]:
     return {
         f"encoder's product, {rows} rows": product,
         "topk_codes of it: values and indices": lambda: topk_codes(product(), asked.k),
-        "keep_topk_ of it: a dense code": lambda: keep_topk_(product(), asked.k),
+        "keep_topk of it: a dense code": lambda: keep_topk(product(), asked.k),
         "torch.topk of it": lambda: product().topk(asked.k, dim=1, sorted=False),
         "SparseDictionary.encode": lambda: dictionary.encode(x),
     }

@@ -180,7 +180,7 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--k", type=int, default=8)
     asked.add_argument("--batch", type=int, default=1024)
     asked.add_argument("--steps", type=int, default=1500)
-    asked.add_argument("--lrs", nargs="+", type=float, default=[3e-4, 1e-3, 3e-3])
+    asked.add_argument("--lrs", nargs="+", type=float, default=[3e-4, 1e-3, 3e-3, 1e-2])
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--json", type=Path, help="where to write all trainings")
     return asked.parse_args()

@@ -37,10 +37,16 @@ def topk_codes(h: Tensor, k: int) -> Top:
     return Top(values, candidates.gather(1, at))
 
 
-def keep_topk_(h: Tensor, k: int) -> Tensor:
-    """Zero all but the k highest positive entries of each row of (b, F), in place."""
-    top = topk_codes(h, k)
-    return h.zero_().scatter_(1, top.indices, top.values.relu())
+def keep_topk(h: Tensor, k: int) -> Tensor:
+    """Zero all but the k highest positive entries of each row of contiguous (..., F), which is used up.
+
+    In h's own memory, but where gradients are to pass: those need it as it was.
+    """
+    rows = h.view(-1, h.shape[-1])
+    top = topk_codes(rows, k)
+    passes = torch.is_grad_enabled() and h.requires_grad
+    kept = torch.zeros_like(rows) if passes else rows.zero_()
+    return kept.scatter_(1, top.indices, top.values.relu()).view_as(h)
 
 
 def batch_top(h: Tensor, count: int) -> Tensor:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sae.architectures import keep_top
 from sae.sparse_entries import by_feature, decode, of_positions, of_top, rows_of, sum_rows_, sum_rows_and_dot_
 from sae.sparse_steps import SparseGradients, supported
-from sae.sparse_topk import batch_top, keep_topk_, topk_codes
+from sae.sparse_topk import batch_top, keep_topk, topk_codes
 from sae.sparse_update import update
 from sae.trainer.coder import Coder
 from sae.trainer.gradients import Knobs, autograd
@@ -199,10 +200,22 @@ def test_a_nan_is_not_lost_among_the_highest() -> None:
     assert not bool(topk_codes(h, 3).values[1].isfinite().all())
 
 
-def test_what_is_not_kept_is_zeroed_in_place() -> None:
-    h = torch.randn(7, 999)
-    wanted = torch.zeros_like(h).scatter(1, h.topk(6).indices, h.topk(6).values.relu())
-    assert torch.equal(keep_topk_(h, 6), wanted)
+@pytest.mark.parametrize("shape", [(7, 999), (2, 3, 400), (0, 50), (999,)])
+def test_what_is_not_kept_is_zeroed_in_place(shape: tuple[int, ...]) -> None:
+    h = torch.randn(*shape)
+    wanted = torch.zeros_like(h).scatter(-1, h.topk(6).indices, h.topk(6).values.relu())
+    kept = keep_topk(h, 6)
+    assert torch.equal(kept, wanted)
+    assert kept.data_ptr() == h.data_ptr()
+
+
+def test_gradients_reach_what_is_kept() -> None:
+    x, weights = torch.randn(5, 8), torch.randn(8, 600)
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    towards = torch.randn(5, 600)
+    by_one = torch.autograd.grad((keep_topk(one @ weights, 4) * towards).sum(), one)[0]
+    by_two = torch.autograd.grad((keep_top((two @ weights).relu(), 4) * towards).sum(), two)[0]
+    torch.testing.assert_close(by_one, by_two)
 
 
 def test_entries_are_the_code_in_both_orders() -> None:
