@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from namesae.cli_options import AsJson, Debug
-from sae.card import Pooling
+from sae.pooling import Pooling
 
 Accept = Literal["loaded", "best"]
 Form = Literal["saelens", "sparsify", "dictionary_learning", "prisma", "saev", "msae", "torch"]

@@ -11,7 +11,8 @@ from namesae.dictionaries import find_dictionary
 from namesae.places import place_of
 from namesae.reporters import take_stdout, tell, write_json
 from namesae.settings import load_settings
-from sae.card import BACKBONES, BackboneSpec, Origin, Pooling, read_card
+from sae.card import BACKBONES, BackboneSpec, Origin, read_card
+from sae.pooling import Pooling
 from tools.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from namesae.sae_files import PATCH_POOLINGS, Written, backbone_spec, parse_mapping, refuse_existing, unfit
 from namesae.sae_images import ImageChoice, open_images
-from sae.card import BackboneSpec, Origin, Pooling
+from sae.card import BackboneSpec, Origin
+from sae.pooling import Pooling
 from tools.errors import UsageError
 
 if TYPE_CHECKING:

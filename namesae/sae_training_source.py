@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from namesae.sae_extracting import Looked, Model, look_at
 from namesae.sae_images import ImageChoice, open_images
-from sae.card import BackboneSpec, Origin, Pooling, ProbeSet
+from sae.card import BackboneSpec, Origin, ProbeSet
+from sae.pooling import Pooling
 from sae.store.manifest import MANIFEST_FILE, PLAN_FILE, Scope
 from tools.errors import UsageError
 

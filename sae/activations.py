@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from sae.backbone import VisionBackbone, load_backbone
-from sae.card import Pooling, read_card
+from sae.card import read_card
 from sae.dictionary import SparseDictionary, load_dictionary
 from sae.errors import BadDictionary
+from sae.pooling import Pooling
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]

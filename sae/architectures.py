@@ -15,7 +15,7 @@ class Variant(NamedTuple):
     """An SAE variant."""
 
     activate: Callable[[SparseDictionary, Tensor], Tensor]
-    """Pre-activations (..., F) to activations."""
+    """Pre-activations (..., F), which may be used up, to activations."""
     needs: Literal["k", "threshold", "gate"] | None = None
     """What its dictionaries must have."""
     many_thresholds: bool = False
@@ -58,9 +58,11 @@ def _keep_ranked(h: Tensor, side: Side, k: int) -> Tensor:
 
 
 def _topk(dictionary: SparseDictionary, h: Tensor) -> Tensor:
+    from sae.sparse_topk import keep_topk
+
     k = dictionary.k or 0
     if dictionary.sign == "relu":
-        return keep_top(h.relu(), k)
+        return keep_topk(h, k)
     return _keep_ranked(h, SIGNS[dictionary.sign], k)
 
 

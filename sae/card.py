@@ -12,12 +12,11 @@ from sae.architectures import Architecture, Sign
 from sae.errors import BadDictionary
 from sae.feature import Frozen
 from sae.layer_norm import LayerNorm
+from sae.pooling import Pooling
 from sae.whole_file import whole_file
 
 SCHEMA = 1
 CARD_FILE = "dictionary.json"
-
-Pooling = Literal["none", "cls", "max", "mean", "top-p"]
 
 BACKBONES = {
     "open_clip": "sae.backbone_openclip",

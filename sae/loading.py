@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from sae.card import CARD_FILE, BackboneSpec, Origin, Pooling, read_card
+from sae.card import CARD_FILE, BackboneSpec, Origin, read_card
 from sae.dictionary import WEIGHTS_FILE, SparseDictionary, load_dictionary
 from sae.errors import BadDictionary
 from sae.formats.container import open_container
@@ -19,6 +19,7 @@ from sae.formats.reading import Hints, Reading, Source, Tokens
 from sae.formats.registry import format_of
 from sae.formats.wrappers import take_apart
 from sae.model_folder import source_and_revision
+from sae.pooling import Pooling
 
 OWN = "namesae"
 MAPPED = "mapping"

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from sae.activations import FeatureReader
-from sae.card import Pooling
 from sae.dictionary import SparseDictionary
 from sae.edit import Edit, Mode
 from sae.errors import BadDictionary, SilentFeature, UnfitMethod, WrongTokens
@@ -23,6 +22,7 @@ from sae.feature import Frozen
 from sae.hook_point import LOGITS
 from sae.measures.heads import Head, can_tell_classes, classifier_head, zero_shot_head
 from sae.patched import Patch
+from sae.pooling import Pooling
 from sae.relevance.subject import hooked
 from sae.token_layout import Tokens
 

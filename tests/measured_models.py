@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sae.card import BackboneSpec, Origin, Pooling
+from sae.card import BackboneSpec, Origin
 from sae.dictionary import SparseDictionary
 from sae.image_source import ImageSource, PictureList
+from sae.pooling import Pooling
 from tests.tiny_models import SIDE, WIDTH, write_open_clip, write_timm
 
 CLASSES = ("red", "green", "blue")

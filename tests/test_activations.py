@@ -12,9 +12,10 @@ from torch import Tensor
 
 from sae.activations import FeatureReader, open_reader, sparse_rows
 from sae.backbone import load_backbone
-from sae.card import Origin, Pooling
+from sae.card import Origin
 from sae.dictionary import SparseDictionary
 from sae.errors import BadDictionary
+from sae.pooling import Pooling
 from tests.tiny_models import SIDE, WIDTH, write_open_clip, write_timm
 
 FEATURES = 40

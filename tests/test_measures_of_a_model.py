@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 
 from sae.activations import POOL, open_reader
 from sae.backbone import load_backbone
-from sae.card import BackboneSpec, Pooling
+from sae.card import BackboneSpec
 from sae.fit import measure_fit
 from sae.image_source import choose_images
 from sae.measures.controls import noise_backbone, trained_on, untrained
@@ -23,6 +23,7 @@ from sae.measures.reading import Subject, count_active, read_tokens
 from sae.measures.score import mean_score, ratio_score, share_score
 from sae.measures.tokens import Tokens, gather_tokens, moments
 from sae.metrics import fvu
+from sae.pooling import Pooling
 from tests.measured_models import (
     CLASSES,
     FEATURES,

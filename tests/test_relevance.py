@@ -15,9 +15,10 @@ from torch import Tensor
 from sae.activations import FeatureReader
 from sae.attention import record_attention
 from sae.backbone import load_backbone
-from sae.card import BackboneSpec, Pooling
+from sae.card import BackboneSpec
 from sae.dictionary import SparseDictionary
 from sae.errors import BadDictionary, NoAttention, NoTextTower, SilentFeature, UnfitMethod
+from sae.pooling import Pooling
 from sae.relevance.maps import METHODS, fitting_method, map_subject, relevance, relevance_maps, upsample
 from sae.relevance.overlay import hot, overlay, seen
 from sae.relevance.subject import Subject, subject_of

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sae.activations import FeatureReader
-from sae.card import Pooling
 from sae.dictionary import SparseDictionary
 from sae.edit import Edit, Mode
 from sae.errors import BadDictionary, SilentFeature, UnfitMethod, WrongTokens
 from sae.layer_norm import LayerNorm
 from sae.measures.heads import logit_scale
+from sae.pooling import Pooling
 from sae.steering import (
     Steering,
     edit_codes,

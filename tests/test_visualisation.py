@@ -11,8 +11,8 @@ from PIL import Image
 
 from sae.activations import FeatureReader
 from sae.canvas import Canvas, Shaking, palette_of, pictures
-from sae.card import Pooling
 from sae.errors import BadDictionary
+from sae.pooling import Pooling
 from sae.visualisation import Search, Visualised, strip, visualise
 from tests.measured_models import plain, random_topk
 from tests.tiny_backbones import hooks_left, tiny_backbone
@@ -150,5 +150,7 @@ def test_a_strip_shows_every_picture_large_enough() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(WRITERS) - {"siglip2"}))
 def test_every_transformer_passes_gradients_to_the_canvas(name: str) -> None:
-    found = visualise(reader_of(name), 3, search=Search(steps=20, rate=0.05))[0]
+    # Shaken images are another goal, which 20 steps on random weights may miss.
+    still = Search(steps=20, press=0.0, rate=0.05, shaking=Shaking(jitter=0, scale=0, rotation=0))
+    found = visualise(reader_of(name), 3, search=still)[0]
     assert found.activation > found.started

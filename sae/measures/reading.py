@@ -10,11 +10,11 @@ from scipy import sparse
 from torch import Tensor
 
 from sae.activations import POOL
-from sae.card import Pooling
 from sae.dictionary import SparseDictionary
 from sae.measures.explained import Explained, ExplainedVariance
 from sae.measures.tokens import Tokens
 from sae.metrics import Doubles
+from sae.pooling import Pooling
 
 MOST_CODES = 2**24
 """Activations of features held at once."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sae.dictionary import SparseDictionary
+from sae.sparse_update import update
 from sae.trainer.canonical import calibrated, canonical
 from sae.trainer.coder import Coder
 from sae.trainer.dead import resample
@@ -50,11 +51,7 @@ class Member:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(at)
         outcome = self._gradients(self.coder, batch, self._knobs(at))
-        self.coder.before_step()
-        if self.recipe.optimiser.clip is not None:
-            nn.utils.clip_grad_norm_(self.coder.parameters(), self.recipe.optimiser.clip)
-        self.optimiser.step()
-        self.coder.after_step()
+        update(self.coder, self.optimiser, clip=self.recipe.optimiser.clip)
         self._after(batch, outcome, at)
         return outcome
 

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import torch
 
 from sae.backbone import VisionBackbone, load_backbone
-from sae.card import BackboneSpec, Origin, Pooling, ProbeSet
+from sae.card import BackboneSpec, Origin, ProbeSet
 from sae.dictionary import SparseDictionary
 from sae.fingerprint import fingerprint
 from sae.fit import Fit, measure_fit
+from sae.pooling import Pooling
 from sae.training import Progress, TrainingConfig, train_dictionary
 from sandbox.activations import measure
 from sandbox.heldout import held_out
