@@ -96,7 +96,7 @@ class SparseDictionary:
     def preactivations(self, activations: Tensor) -> Tensor:
         """(..., d) activations of the backbone to (..., F) h, before any feature is silenced."""
         u = self._normed(activations, self._any_statistics(activations))
-        return u @ self.W_enc + self.b_enc
+        return self._projected(u)
 
     def encode_sparse(self, activations: Tensor) -> Codes:
         """(b, d) activations to the non-zero ones of the features."""
@@ -192,8 +192,12 @@ class SparseDictionary:
         return (activations - self.mean) * self.scale
 
     def _encode_normed(self, u: Tensor) -> Tensor:
-        z = self.variant.activate(self, u @ self.W_enc + self.b_enc)
+        z = self.variant.activate(self, self._projected(u))
         return z if self.soft_cap is None else self.soft_cap * (z / self.soft_cap).tanh()
+
+    def _projected(self, u: Tensor) -> Tensor:
+        # One pass over the product: adding the bias afterwards is another, into memory of its own.
+        return torch.nn.functional.linear(u, self.W_enc.T, self.b_enc)
 
     def _tensors(self) -> dict[str, Tensor]:
         held = {name: getattr(self, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")}

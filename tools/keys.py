@@ -151,3 +151,61 @@ def batch(batch_id: str) -> str:
 def batch_survey(batch_id: str) -> str:
     """HASH: the survey plan and the order of a batch, and by prompt the images it was charged."""
     return _join("batch", batch_id, "survey")
+
+
+# The service.
+
+
+def named(dictionary: str) -> str:
+    """HASH: feature index -> one line about its latest explanation."""
+    return _join("named", dictionary)
+
+
+def named_changes(dictionary: str) -> str:
+    """STREAM, trimmed: the index of each feature that got another line, in order."""
+    return _join("named", dictionary, "changes")
+
+
+def named_whole() -> str:
+    """SET: dictionaries all of whose earlier explanations have their line in ``named``."""
+    return _join("named")
+
+
+def jobs() -> str:
+    """ZSET: job id by when it was asked for, seconds since the epoch."""
+    return _join("jobs")
+
+
+def job(job_id: str) -> str:
+    """HASH: what is to be done, by whom it was asked for, and how it stands."""
+    return _join("job", job_id)
+
+
+def queue() -> str:
+    """LIST: jobs that nobody works on yet, the next at its head."""
+    return _join("queue")
+
+
+def idempotency(who: str, key: str) -> str:
+    """STRING, expiring: what a request with this Idempotency-Key was, and the job that answers it."""
+    return _join("idempotency", who, key)
+
+
+def tokens() -> str:
+    """HASH: sha256 of a bearer token -> its name, scope and dates."""
+    return _join("tokens")
+
+
+def session(digest: str) -> str:
+    """STRING, expiring: the token a browser session stands for, by the sha256 of the session's secret."""
+    return _join("session", digest)
+
+
+def votes(feature: str) -> str:
+    """LIST: what people said of the names of one feature, in order."""
+    return _join("votes", feature)
+
+
+def voted(dictionary: str) -> str:
+    """ZSET: features of a dictionary that people voted on, by the last vote, seconds since the epoch."""
+    return _join("voted", dictionary)
