@@ -34,12 +34,16 @@ NamingGraph = CompiledStateGraph[NamingState, Toolbox, NamingState, NamingState]
 AskGraph = CompiledStateGraph[AskState, AskDesk, AskState, AskState]
 
 
-def build_graph(saver: BaseCheckpointSaver[Any]) -> NamingGraph:
+def build_graph(
+    saver: BaseCheckpointSaver[Any] | None, *, context_schema: type[Any] = Toolbox
+) -> NamingGraph:
     """observe → propose → draw → score → (propose …) → conclude → race → judge → record.
 
-    Between judge and record a person may be asked: review → (retest → review …) → record.
+    Between judge and record a person may be asked: review → (retest → review …) → record. ``saver`` None
+    lets whoever runs the graph bring its own. ``context_schema``: what a server is told that a run takes.
     """
-    graph = StateGraph(NamingState, context_schema=Toolbox)
+    graph: StateGraph[NamingState, Toolbox, NamingState, NamingState]
+    graph = StateGraph(NamingState, context_schema=context_schema)
     steps: dict[str, Node] = {
         "observe": observing.observe,
         "propose": nodes.propose,
@@ -90,9 +94,12 @@ def _metered(step: Node) -> _Metered:
     return run
 
 
-def build_ask_graph(saver: BaseCheckpointSaver[Any]) -> AskGraph:
+def build_ask_graph(
+    saver: BaseCheckpointSaver[Any] | None, *, context_schema: type[Any] = AskDesk
+) -> AskGraph:
     """think → act → think … → answer: a conversation that calls the feature tools."""
-    graph = StateGraph(AskState, context_schema=AskDesk)
+    graph: StateGraph[AskState, AskDesk, AskState, AskState]
+    graph = StateGraph(AskState, context_schema=context_schema)
     steps = {"think": ask.think, "act": ask.act, "answer": ask.answer}
     for name, step in steps.items():
         graph.add_node(name, _at_desk(step))

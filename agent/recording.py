@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Protocol
 
 from agent.bookkeeping import budget_of
 from agent.neighbours import own_images
-from agent.proposer import Proposer
 from agent.records import Evidence, Explanation, Review, Sighting, VerdictKind
 from agent.reward import Scale, reward
 from agent.state import Judgement, NamingState, RaceRecord
@@ -49,8 +49,17 @@ def figures_of(state: NamingState, sightings: tuple[Sighting, ...] = ()) -> Figu
     )
 
 
+class Asked(Protocol):
+    """Who was asked for ideas, as a record names them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def paid(self) -> bool: ...
+
+
 def explain(
-    state: NamingState, *, proposer: Proposer, now: float, sightings: tuple[Sighting, ...] = ()
+    state: NamingState, *, proposer: Asked, now: float, sightings: tuple[Sighting, ...] = ()
 ) -> Explanation:
     """The explanation; ``now``: seconds since the epoch. ``sightings``: of the texts asked for, if any."""
     decision, review = decide(figures_of(state, sightings)), review_of(state)
@@ -78,10 +87,15 @@ def explain(
         cost=spent.cost(),
         proposer=proposer.name,
         run=state["run"],
-        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        created=dated(now),
         review=review,
         forked_from=state.get("forked_from"),
     )
+
+
+def dated(now: float) -> str:
+    """When an explanation was made, ISO 8601; ``now``: seconds since the epoch."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
 
 
 def review_of(state: NamingState) -> Review | None:

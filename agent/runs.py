@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.budget import Limits, Spent
-from agent.events import Ended, Event, Happening, Started
+from agent.events import Ended, Event, EventSink, Happening, Started, tee
 from agent.forks import plant_fork, validated
+from agent.halting import (
+    Cancelled,
+    Halt,
+    Halted,
+    cancelled_explanation,
+    drained_when,
+    not_asked,
+)
+from agent.halting import Drained as Drained
+from agent.halting import drained_by_sigterm as drained_by_sigterm
 from agent.records import Explanation, Question
 from agent.request import Request
 from agent.review import question_of
+from agent.run_brief import Briefing
 from agent.runs_store import RunStore
 from agent.state import SCHEMA, NamingState
 from agent.toolbox import Toolbox
@@ -26,7 +33,8 @@ from tools.errors import BudgetError, NamesaeError, UsageError
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-    from agent.graph import NamingGraph, RunControl
+    from agent.graph import NamingGraph
+    from agent.proposer import Proposer
 
 OpenToolbox = Callable[[str], Toolbox]
 """Run id to tools; called only when there is work to do."""
@@ -34,12 +42,6 @@ OpenToolbox = Callable[[str], Toolbox]
 POLL_S = 0.5
 STEPS_PER_ROUND = 3
 STEPS_BESIDES = 16
-
-
-class Drained(NamesaeError):
-    """The run was asked to stop and stopped after a step; the same command continues it."""
-
-    exit_code = 128 + signal.SIGTERM
 
 
 class AwaitsReview(NamesaeError):
@@ -82,6 +84,13 @@ class Desk:
 
     store: RunStore
     saver: BaseCheckpointSaver[Any]
+    asked: Halted = not_asked
+    """What whoever works here is asked to do, whatever the run: a worker that leaves pauses all."""
+
+    def halted(self, run: str) -> Halt | None:
+        """What a run is asked to do now; to be cancelled goes before to be paused."""
+        told = (self.asked(), self.store.halted(run))
+        return "cancel" if "cancel" in told else told[0] or told[1]
 
 
 def name_feature(
@@ -93,7 +102,8 @@ def name_feature(
     Raises what a tool cannot mend: DependencyError, IntegrityError, UsageError; Drained after SIGTERM. The
     run stays as it is and the same call continues it. OutOfBudget when a limit allows no verdict: another
     limit is another request, served by a run of its own from what this one recorded. AwaitsReview where the
-    request asks for a review and nobody has ruled on the name yet.
+    request asks for a review and nobody has ruled on the name yet. A run that somebody pauses is Drained too;
+    one that is cancelled ends with that verdict.
     """
     found = None if again else desk.store.find(request)
     if found is not None:
@@ -114,15 +124,52 @@ def continue_run(request: Request, run: str, *, open_toolbox: OpenToolbox, desk:
             if ours:
                 told = _carry_out(request, run, toolbox=open_toolbox(run), desk=desk)
                 return _within_budget(told, request)
+        if desk.asked() is not None:
+            raise _drained(run)
         time.sleep(POLL_S)
 
 
+def cancel_run(
+    request: Request, run: str, *, store: RunStore, open_desk: Callable[[], Desk], emit: EventSink
+) -> Explanation | None:
+    """End a run that nobody works on; None where somebody does, who is asked to.
+
+    ``open_desk`` imports the graph, and is called for a run that had begun.
+    """
+    store.halt(run, "cancel")
+    with Claims(store.client, "run").taken([run]) as ours:
+        row = store.row(run)
+        if row is not None and row.explanation is not None:
+            return row.explanation
+        if not ours:
+            return None
+        state = _last_state(run, open_desk()) if store.has_steps(run) else None
+        told = cancelled_explanation(request, run, state=state, now=time.time())
+        return _filed(request, told, store=store, emit=emit, now=time.time())
+
+
+def _last_state(run: str, desk: Desk) -> NamingState | None:
+    from agent.graph import build_graph
+
+    return _held(build_graph(desk.saver), {"configurable": {"thread_id": run}}, run=run)
+
+
 def _carry_out(request: Request, run: str, *, toolbox: Toolbox, desk: Desk) -> Explanation:
-    _refuse_unpriced(request, toolbox)
-    explanation = _run_graph(request, run, toolbox=toolbox, desk=desk)
-    desk.store.finish(request, explanation, now=toolbox.clock())
+    refuse_unpriced(request, toolbox.proposer)
+    try:
+        explanation = _run_graph(request, run, toolbox=toolbox, desk=desk)
+    except Cancelled as stopped:
+        explanation = cancelled_explanation(request, run, state=stopped.state, now=toolbox.clock())
+    return _filed(request, explanation, store=desk.store, emit=toolbox.emit, now=toolbox.clock())
+
+
+def _filed(
+    request: Request, explanation: Explanation, *, store: RunStore, emit: EventSink, now: float
+) -> Explanation:
+    """The explanation, on record and told."""
+    store.finish(request, explanation, now=now)
     ended = Ended(name=explanation.name, verdict=explanation.verdict, confidence=explanation.confidence)
-    _tell(toolbox, run, node="record", what=ended)
+    emit(Event(run=explanation.run, at=now, node="record", what=ended))
     return explanation
 
 
@@ -144,27 +191,53 @@ def _run_graph(request: Request, run: str, *, toolbox: Toolbox, desk: Desk) -> E
         held = _held(graph, config, run=run)
     started: Started | None = None
     while held is None or held.get("explanation") is None:
+        _refuse_halted(desk, run, held=held)
         entry: object = _beginning(request, run)
         if held is not None:
             entry = _ruling(graph, config, held=held, toolbox=toolbox, store=desk.store)
         if started is None:
             started = _started(request, toolbox, resumed=held is not None)
+            toolbox = _briefed(toolbox, run, desk=desk, held=held)
             _tell(toolbox, run, node="start", what=started)
-        _invoke(graph, entry, config=config, toolbox=toolbox)
+        drained = _invoke(graph, entry, config=config, toolbox=toolbox, halted=lambda: desk.halted(run))
         held = _held(graph, config, run=run)
+        if drained and (held is None or held.get("explanation") is None):
+            _refuse_halted(desk, run, held=held)
+            raise _drained(run)
     return held["explanation"]
 
 
-def _invoke(graph: NamingGraph, entry: Any, *, config: Any, toolbox: Toolbox) -> None:
-    """Until the graph ends, waits for a person, or SIGTERM stops it after a step."""
+def _invoke(graph: NamingGraph, entry: Any, *, config: Any, toolbox: Toolbox, halted: Halted) -> bool:
+    """Until the graph ends or waits for a person; True where SIGTERM or ``halted`` stopped it."""
     from agent.graph import GraphDrained, RunControl
 
-    control, run = RunControl(), config["configurable"]["thread_id"]
+    control = RunControl()
     try:
-        with drained_by_sigterm(control):
+        with drained_by_sigterm(control), drained_when(halted, control):
             graph.invoke(entry, config, context=toolbox, durability="sync", control=control)
-    except GraphDrained as drained:
-        raise Drained(f"Run {run} stopped after a step; repeat the command to continue it.") from drained
+    except GraphDrained:
+        return True
+    return False
+
+
+def _refuse_halted(desk: Desk, run: str, *, held: NamingState | None) -> None:
+    """Cancelled or Drained where the run is asked to stop."""
+    halt = desk.halted(run)
+    if halt == "cancel":
+        raise Cancelled(run, held)
+    if halt == "pause":
+        raise _drained(run)
+
+
+def _drained(run: str) -> Drained:
+    return Drained(f"Run {run} stopped after a step; repeat the command to continue it.")
+
+
+def _briefed(toolbox: Toolbox, run: str, *, desk: Desk, held: NamingState | None) -> Toolbox:
+    """The tools, with how far the run is kept in one line."""
+    spent = Spent() if held is None else held["spent"]
+    briefing = Briefing(spent, keep=lambda brief: desk.store.note(run, brief))
+    return replace(toolbox, emit=tee(toolbox.emit, briefing))
 
 
 def _ruling(
@@ -210,31 +283,14 @@ def _held(graph: NamingGraph, config: Any, *, run: str) -> NamingState | None:
     return validated(snapshot.values, run=run, schema=SCHEMA) if snapshot.created_at else None
 
 
-def _refuse_unpriced(request: Request, toolbox: Toolbox) -> None:
+def refuse_unpriced(request: Request, proposer: Proposer) -> None:
     """A limit in dollars means nothing where the price is unknown: say so before anything is spent."""
     usd = request.settings.limits.usd
-    if toolbox.proposer.paid and not toolbox.proposer.priced and usd is not None:
+    if proposer.paid and not proposer.priced and usd is not None:
         raise UsageError(
-            f"The price of {toolbox.proposer.name} is unknown, so the limit of ${usd:g} a feature cannot be "
+            f"The price of {proposer.name} is unknown, so the limit of ${usd:g} a feature cannot be "
             "kept; pass --yes to run without it."
         )
-
-
-@contextlib.contextmanager
-def drained_by_sigterm(control: RunControl) -> Iterator[None]:
-    """While inside, SIGTERM lets the step in progress finish; elsewhere than in the main thread, nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        control.request_drain("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, drain)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(toolbox: Toolbox, run: str, *, node: str, what: Happening) -> None:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic import ValidationError
 
+from agent.feature_rows import FeatureRow
+from agent.halting import Halt
 from agent.records import Explanation, Question, Ruling
 from agent.request import Request
+from agent.run_brief import RunBrief
 from tools import keys
 from tools.errors import IntegrityError
 
 if TYPE_CHECKING:
     import redis
+    from redis.client import Pipeline
 
 _AGAIN, _REQUEST, _ACCEPTED, _EXPLANATION = "again", "request", "accepted", "explanation"
 _QUESTION, _RULING = "question", "ruling"
+_BRIEF, _HALT = "brief", "halt"
+WITHOUT_ANSWER = ("failed", "cancelled")
+"""Verdicts of runs that found nothing out."""
+CHANGES = 10_000
+"""Changes kept for those who hold all lines of a dictionary; who missed more reads them all anew."""
 
 
 class RunRow(NamedTuple):
@@ -37,6 +48,18 @@ class RunRow(NamedTuple):
         return self.question is not None and self.ruling is None and self.explanation is None
 
 
+class RunLine(NamedTuple):
+    """One run, as a list of many shows it."""
+
+    run: str
+    request: Request
+    accepted: float
+    """Seconds since the epoch."""
+    brief: RunBrief
+    halt: Halt | None
+    """What it is asked to do at its next step."""
+
+
 class RunStore:
     """Accepted runs, and the answers that may be given again.
 
@@ -56,29 +79,103 @@ class RunStore:
     def begin(self, request: Request, *, now: float, again: bool = False) -> str:
         """Write down that the request is accepted, before any work; the id of the run that serves it.
 
-        An unfinished run is continued, also with ``again``; ``again`` opens a new one beside a finished one.
+        An unfinished run is continued, also with ``again``, and no longer paused. ``again`` opens a new one
+        beside a finished one; beside a cancelled one there is a new one in any case.
         """
-        run = request.run_id(self._attempt(request))
-        if again and self.client.hexists(keys.run(run), _EXPLANATION):
-            attempt = self.client.hincrby(keys.run(request.run_id()), _AGAIN, 1)
-            run = request.run_id(attempt)
-        with self.client.pipeline(transaction=True) as pipe:
+        first = request.run_id()
+
+        def write(pipe: Pipeline) -> str:
+            held = cast("bytes | None", pipe.hget(keys.run(first), _AGAIN))
+            attempt = int(held or 0)
+            over = self._over(pipe, request.run_id(attempt))
+            opens = over == "cancelled" or (over is not None and again)
+            run = request.run_id(attempt + opens)
+            halt = cast("bytes | None", pipe.hget(keys.run(run), _HALT))
+            pipe.multi()
+            if opens:
+                pipe.hset(keys.run(first), _AGAIN, str(attempt + 1))
+            if halt == b"pause":
+                pipe.hdel(keys.run(run), _HALT)
             pipe.hsetnx(keys.run(run), _REQUEST, request.model_dump_json())
             pipe.hsetnx(keys.run(run), _ACCEPTED, repr(now))
             pipe.zadd(keys.runs(), {run: now}, nx=True)
-            pipe.execute()
-        return run
+            return run
+
+        # Watched, so that two that ask at once do not open two runs.
+        transaction = cast("Callable[..., str]", self.client.transaction)
+        return transaction(write, keys.run(first), value_from_callable=True)
+
+    def _over(self, pipe: Pipeline, run: str) -> str | None:
+        """The verdict of a run that has ended."""
+        told = cast("bytes | None", pipe.hget(keys.run(run), _EXPLANATION))
+        return None if told is None else _explanation(told, run).verdict
 
     def finish(self, request: Request, explanation: Explanation, *, now: float) -> None:
-        """File an explanation under its run and its feature; as the answer to its request unless it
-        failed."""
-        told = explanation.model_dump_json()
+        """File an explanation under its run and its feature; as the answer to its request, and as what is
+        known of the feature, unless it failed: a failure takes no name away."""
+        told, feature = explanation.model_dump_json(), explanation.feature
+        line, brief = FeatureRow.of(explanation).model_dump_json(), RunBrief.of(explanation)
         with self.client.pipeline(transaction=True) as pipe:
             pipe.hset(keys.run(explanation.run), _EXPLANATION, told)
-            pipe.zadd(keys.explanations(str(explanation.feature)), {explanation.run: now})
-            if explanation.verdict not in ("failed", "cancelled"):
+            pipe.hset(keys.run(explanation.run), _BRIEF, brief.model_dump_json())
+            pipe.zrem(keys.waiting(), explanation.run)
+            pipe.zadd(keys.explanations(str(feature)), {explanation.run: now})
+            if explanation.verdict in WITHOUT_ANSWER:
+                pipe.hsetnx(keys.named(feature.dictionary), str(feature.index), line)
+            else:
                 pipe.set(keys.explanation(request.key), told)
+                pipe.hset(keys.named(feature.dictionary), str(feature.index), line)
+            pipe.xadd(keys.named_changes(feature.dictionary), {"index": feature.index}, maxlen=CHANGES)
             pipe.execute()
+
+    def note(self, run: str, brief: RunBrief) -> None:
+        """Write down how far a run is."""
+        self.client.hset(keys.run(run), _BRIEF, brief.model_dump_json())
+
+    def has_steps(self, run: str) -> bool:
+        """Whether a checkpoint of the run is kept."""
+        return bool(self.client.exists(keys.checkpoint_order(run)))
+
+    def halt(self, run: str, what: Halt | None) -> None:
+        """Ask whoever works on a run to stop after the step in progress; None: not any more."""
+        if what is None:
+            self.client.hdel(keys.run(run), _HALT)
+        else:
+            self.client.hset(keys.run(run), _HALT, what)
+
+    def halted(self, run: str) -> Halt | None:
+        """What a run is asked to do at its next step."""
+        told = cast("bytes | None", self.client.hget(keys.run(run), _HALT))
+        return None if told is None else cast(Halt, told.decode())
+
+    def lines(self, runs: Sequence[str], *, readable: bool = False) -> list[RunLine]:
+        """Runs in brief, in their order, without those that were never accepted; ``readable``: and without
+        those that another version recorded."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for run in runs:
+                pipe.hmget(keys.run(run), _REQUEST, _ACCEPTED, _BRIEF, _HALT)
+                pipe.hexists(keys.run(run), _EXPLANATION)
+            told = pipe.execute()
+        found = zip(runs, told[::2], told[1::2], strict=True)
+        lines: list[RunLine] = []
+        for run, held, over in found:
+            with contextlib.suppress(*((IntegrityError,) if readable else ())):
+                lines += [] if held[0] is None else [self._line(run, held, over=over)]
+        return lines
+
+    def _line(self, run: str, held: Sequence[bytes | None], *, over: bool) -> RunLine:
+        request, accepted, told, halt = held
+        try:
+            brief = RunBrief() if told is None else RunBrief.model_validate_json(told)
+            asked = Request.model_validate_json(request or b"")
+        except ValidationError as error:
+            raise _foreign(run) from error
+        if over and brief.verdict is None and (explanation := self.explanation(run)) is not None:
+            # An older version filed it, and kept no line.
+            brief = RunBrief.of(explanation)
+            self.note(run, brief)
+        stop = None if halt is None else cast(Halt, halt.decode())
+        return RunLine(run, asked, float(accepted or 0.0), brief, stop)
 
     def ask(self, question: Question, *, now: float) -> Question:
         """Write down that a run waits for a person; the question as it was first written."""
@@ -125,12 +222,15 @@ class RunStore:
         try:
             request = Request.model_validate_json(held[_REQUEST.encode()])
         except ValidationError as error:
-            raise IntegrityError(
-                f"Run {run} was recorded by another version of namesae; name the feature again with --again."
-            ) from error
+            raise _foreign(run) from error
         question, ruling = _asked(held, run)
         explanation = None if told is None else _explanation(told, run)
         return RunRow(run, request, float(held[_ACCEPTED.encode()]), explanation, question, ruling)
+
+    def explanation(self, run: str) -> Explanation | None:
+        """What a run came to; None where it has not ended."""
+        told = cast("bytes | None", self.client.hget(keys.run(run), _EXPLANATION))
+        return None if told is None else _explanation(told, run)
 
     def of_feature(self, feature: str, *, count: int = 10) -> list[Explanation]:
         """Explanations of a feature ('dictionary#index'), latest first."""
@@ -142,9 +242,11 @@ class RunStore:
         """Ids of the runs accepted last, latest first."""
         return [run.decode() for run in cast("list[bytes]", self.client.zrevrange(keys.runs(), 0, count - 1))]
 
-    def _attempt(self, request: Request) -> int:
-        told = cast("bytes | None", self.client.hget(keys.run(request.run_id()), _AGAIN))
-        return 0 if told is None else int(told)
+
+def _foreign(run: str) -> IntegrityError:
+    return IntegrityError(
+        f"Run {run} was recorded by another version of namesae; name the feature again with --again."
+    )
 
 
 def _asked(held: dict[bytes, bytes], run: str) -> tuple[Question | None, Ruling | None]:

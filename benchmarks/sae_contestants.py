@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
 import types
@@ -25,7 +26,7 @@ class Settings:
 
     contestant: str
     architecture: str
-    """topk, batchtopk, matryoshka, relu, jumprelu or gated."""
+    """topk, multi-topk (k and 4 k), batchtopk, matryoshka, relu, jumprelu or gated."""
     rows: str
     """A file of ``torch.save``: {"train": (n, d), "held_out": (m, d)}."""
     n_features: int
@@ -59,38 +60,34 @@ class Contestant(NamedTuple):
 
 
 def ours(at: Settings, sample: Tensor) -> Contestant:
-    """This project."""
+    """This project's presets at the budget that all are given."""
     from sae.sparse_steps import SparseGradients
     from sae.trainer.member import Member, Start
-    from sae.trainer.recipe import Dead, Encoder, Loss, Nesting, Optimiser, Recipe
+    from sae.trainer.recipe_file import read_preset
     from sae.trainer.schedule import Plan
 
-    def weighed(sparsity: str) -> Loss:
-        return Loss.model_validate({"reconstruction": "mse-sum", "sparsity": sparsity, "weight": at.weight})
-
-    variants: dict[str, dict[str, Any]] = {
-        "topk": {"architecture": "topk", "k": at.k},
-        "batchtopk": {"architecture": "batchtopk", "k": at.k},
-        "matryoshka": {
-            "architecture": "batchtopk",
-            "k": at.k,
-            "nesting": Nesting(by="prefix", shares=SHARES),
-        },
-        "relu": {"architecture": "relu", "loss": weighed("l1")},
-        "jumprelu": {"architecture": "jumprelu", "k": at.k, "loss": weighed("l0-target")},
-        "gated": {"architecture": "gated", "loss": weighed("l1")},
+    changes: dict[str, object] = {
+        "n_features": at.n_features,
+        "steps": at.steps,
+        "batch_size": at.batch,
+        "optimiser.lr": at.lr,
+        "optimiser.betas": list(BETAS),
+        "optimiser.warm_up": 0,
+        "optimiser.decay": 0,
+        "dead.policy": "auxk" if at.auxk else "none",
+        "dead.after": at.dead_after,
+        "dead.weight": at.auxk,
     }
-    ranked = at.architecture in ("topk", "batchtopk", "matryoshka")
-    # Where half of the features begin active, the transpose alone would rebuild a row many times over.
-    start = 1.0 if ranked else 2 * sample.shape[1] / at.n_features
-    recipe = Recipe(
-        n_features=at.n_features,
-        encoder=Encoder(start_scale=start),
-        steps=at.steps,
-        batch_size=at.batch,
-        dead=Dead(policy="auxk" if at.auxk else "none", after=at.dead_after, weight=at.auxk),
-        optimiser=Optimiser(lr=at.lr, betas=BETAS),
-        **variants[at.architecture],
+    if at.architecture not in ("relu", "gated"):
+        changes["k"] = at.k
+    if at.architecture in ("relu", "gated", "jumprelu"):
+        # The presets' losses are over the variance, which is d here.
+        changes["loss.weight"] = at.weight / sample.shape[1]
+    preset = "topk" if at.architecture == "multi-topk" else at.architecture
+    if at.architecture == "multi-topk":
+        changes["nesting"] = {"by": "k", "ks": [at.k, 4 * at.k], "weights": [1, 1 / 8], "average": False}
+    recipe = read_preset(
+        f"namesae-{preset}", changes=[f"{key}={json.dumps(value)}" for key, value in changes.items()]
     )
     member = Member(Start(recipe, Plan.of(recipe, None), at.seed), sample, gradients=SparseGradients())
     return Contestant(
@@ -132,6 +129,8 @@ def dictionary_learning(at: Settings, sample: Tensor) -> Contestant:
         ),
         "gated": ("gdm", "GatedSAETrainer", gradual | {"l1_penalty": at.weight}),
     }
+    if at.architecture not in kinds:
+        raise NotImplementedError(f"it has no {at.architecture}")
     module, name, own = kinds[at.architecture]
     trainer = getattr(import_module(f"dictionary_learning.trainers.{module}"), name)(
         steps=at.steps,
@@ -152,14 +151,15 @@ def dictionary_learning(at: Settings, sample: Tensor) -> Contestant:
 
 def sparsify(at: Settings, sample: Tensor) -> Contestant:
     """Its SparseCoder, in the order of its trainer's loop, with Adam in place of signum."""
-    if at.architecture != "topk":
+    if at.architecture not in ("topk", "multi-topk"):
         raise NotImplementedError(f"it has no {at.architecture}")
+    multi = at.architecture == "multi-topk"
     if at.device == "cpu":
         # Its Triton kernels load wherever Triton is installed, and then need a GPU.
         os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     library = import_module("sparsify")
     torch.manual_seed(at.seed)
-    how = library.SparseCoderConfig(num_latents=at.n_features, k=at.k)
+    how = library.SparseCoderConfig(num_latents=at.n_features, k=at.k, multi_topk=multi)
     coder = library.SparseCoder(sample.shape[1], how, at.device)
     coder.b_dec.data = sample[: at.batch].mean(0)
     optimiser = torch.optim.Adam(coder.parameters(), lr=at.lr, betas=BETAS)
@@ -170,7 +170,7 @@ def sparsify(at: Settings, sample: Tensor) -> Contestant:
         coder.set_decoder_norm_to_unit_norm()
         out = coder(x, dead_mask=idle > at.dead_after if at.auxk else None)
         fired[out.latent_indices.flatten()] = True
-        (out.fvu + at.auxk * out.auxk_loss).backward()
+        (out.fvu + at.auxk * out.auxk_loss + out.multi_topk_fvu / 8).backward()
         coder.remove_gradient_parallel_to_decoder_directions()
         optimiser.step()
         optimiser.zero_grad()
@@ -244,6 +244,8 @@ def saelens(at: Settings, sample: Tensor, *, sparse: bool = False) -> Contestant
         ),
         "gated": ("Gated", {"l1_coefficient": at.weight}),
     }
+    if at.architecture not in kinds:
+        raise NotImplementedError(f"it has no {at.architecture}")
     name, own = kinds[at.architecture]
     torch.manual_seed(at.seed)
     how = getattr(library, f"{name}TrainingSAEConfig")(

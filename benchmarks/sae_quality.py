@@ -1,10 +1,10 @@
 """``python -m benchmarks.sae_quality --peers PYTHON``: how well dictionaries fit, beside the peers' alike.
 
 Every contestant trains on the same rows with the same budget: steps, batch, width, optimiser, a list of
-learning rates to choose from and, for kinds whose L0 follows from a weight, a list of weights. What counts is
-FVU in float64 over all held-out rows at L0 = k: as it is where k sets L0, else read off between the two
-trainings whose L0 lie around k. Rows are superpositions of known features, the sandbox's own (``--sandbox``)
-or those of a file of (n, d) floats (``--rows FILE.npy``).
+learning rates to choose from and, for kinds whose L0 follows from a weight, as many trainings to find the
+weight that leads to k. What counts is FVU in float64 over all held-out rows at L0 = k: as it is where k sets
+L0, else read off between the two trainings whose L0 lie around k. Rows are superpositions of known features,
+the sandbox's own (``--sandbox``) or those of a file of (n, d) floats (``--rows FILE.npy``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +27,9 @@ from benchmarks.sae_contest import Racer, contest, say
 from benchmarks.sae_contestants import Settings
 from benchmarks.sae_world import rows_of, world
 
-WEIGHTS: dict[str, tuple[float, ...]] = {
-    "relu": (0.3, 1.0, 3.0, 10.0),
-    "gated": (0.3, 1.0, 3.0, 10.0),
-    "jumprelu": (1.0, 10.0),
-}
-"""Weights to choose from at width 64; they grow with its root, as the norm of a row does."""
-VARIANTS = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu", "gated")
+WEIGHTS: dict[str, float] = {"relu": 5.0, "gated": 5.0, "jumprelu": 30.0}
+"""Where the search for a weight begins at width 64; they grow with its root, as the norm of a row does."""
+VARIANTS = ("topk", "multi-topk", "batchtopk", "matryoshka", "relu", "jumprelu", "gated")
 NAMES = ("ours", "dictionary_learning", "sparsify", "overcomplete", "saelens")
 
 
@@ -63,23 +60,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.pt"
         width = write_rows(rows, asked)
-        for variant in asked.variants:
-            at = Settings(
-                contestant="",
-                architecture=variant,
-                rows=str(rows),
-                n_features=asked.expansion * width,
-                k=asked.k,
-                batch=asked.batch,
-                steps=asked.steps,
-                lr=asked.lrs[0],
-                auxk=1 / 32,
-                dead_after=asked.batch * asked.steps // 10,
-                threads=asked.threads,
-            )
-            with contest(at, asked.contestants, peers=asked.peers) as racers:
-                found += [each for racer in racers for each in trainings(racer, at, lrs=asked.lrs)]
-            show(variant, [each for each in found if each.variant == variant], k=asked.k)
+        # They begin with what all of them have; each is asked for every variant in turn.
+        at = Settings(
+            contestant="",
+            architecture="topk",
+            rows=str(rows),
+            n_features=asked.expansion * width,
+            k=asked.k,
+            batch=asked.batch,
+            steps=asked.steps,
+            lr=asked.lrs[0],
+            auxk=1 / 32,
+            dead_after=asked.batch * asked.steps // 10,
+            threads=asked.threads,
+        )
+        with contest(at, asked.contestants, peers=asked.peers) as racers:
+            for variant in asked.variants:
+                of_variant = replace(at, architecture=variant)
+                found += [each for racer in racers for each in trainings(racer, of_variant, asked)]
+                show(variant, [each for each in found if each.variant == variant], k=asked.k)
     if asked.json:
         asked.json.write_text(json.dumps([each._asdict() for each in found]))
 
@@ -91,7 +90,7 @@ def write_rows(path: Path, asked: argparse.Namespace) -> int:
     elif asked.rows:
         x = torch.from_numpy(np.load(asked.rows)).float()
     else:
-        x = rows_of(world(asked.width, 8 * asked.width, seed=0), 40_000, active=8, seed=1)
+        x = rows_of(world(asked.width, 8 * asked.width, seed=0), 40_000, active=asked.k, seed=1)
     # Shuffled, since neighbours may be alike; of mean squared norm d about their mean.
     x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
     x = (x - x.mean(0)) * math.sqrt(x.shape[1] / float((x - x.mean(0)).square().sum(1).mean()))
@@ -110,20 +109,53 @@ def _sandbox_rows() -> Tensor:
     return torch.from_numpy(embedded(card.backbone.located(folder), card.hook_point)).float()
 
 
-def trainings(racer: Racer, at: Settings, *, lrs: Sequence[float]) -> list[Trained]:
+def trainings(racer: Racer, at: Settings, asked: argparse.Namespace) -> list[Trained]:
     """All trainings of one contestant; none that failed."""
+    racer.left_out = None
     scale = (_width(at) / 64) ** 0.5
-    weights = [scale * each for each in WEIGHTS.get(at.architecture, (0.0,))]
-    found = []
-    for lr, weight in itertools.product(lrs, weights):
-        racer.begin(lr=lr, weight=weight)
-        racer.train(at.steps)
-        fvu, l0 = racer.measure()
-        if racer.left_out is not None:
-            break
-        found.append(Trained(at.architecture, racer.name, lr, weight, fvu, l0))
-        say(f"{at.architecture} {racer.name} lr {lr:g} weight {weight:g}: FVU {fvu:.4f} L0 {l0:.1f}")
+    found: list[Trained] = []
+    for lr in asked.lrs:
+        of_rate: list[Trained] = []
+        while racer.left_out is None and not _over(of_rate, at, asked.tries):
+            weight = next_weight(of_rate, at.k) or scale * WEIGHTS.get(at.architecture, 0.0)
+            racer.begin(architecture=at.architecture, lr=lr, weight=weight)
+            racer.train(at.steps)
+            fvu, l0 = racer.measure()
+            if racer.left_out is None:
+                of_rate.append(Trained(at.architecture, racer.name, lr, weight, fvu, l0))
+                say(
+                    f"{at.architecture} {racer.name} lr {lr:g} weight {weight:.3g}: FVU {fvu:.4f} L0 {l0:.1f}"
+                )
+        found += of_rate
     return found
+
+
+def _over(of: Sequence[Trained], at: Settings, tries: int) -> bool:
+    """Whether a learning rate has had its trainings: all, or k was met, or the weight moves nothing."""
+    if at.architecture not in WEIGHTS:
+        return bool(of)
+    idle = any(abs(one.l0 / other.l0 - 1) <= 0.03 for one, other in itertools.pairwise(of) if other.l0)
+    return len(of) >= tries or idle or any(abs(each.l0 / at.k - 1) <= 0.03 for each in of)
+
+
+def next_weight(of: Sequence[Trained], k: int) -> float | None:
+    """The weight that should lead to L0 = k, of what others led to; None of nothing."""
+    below, above = around(of, k)
+    if below is None or above is None:
+        nearest = below or above
+        return None if nearest is None else nearest.weight * min(5.0, max(0.2, nearest.l0 / k))
+    share = math.log(k / above.l0) / math.log(max(below.l0, 0.05) / above.l0)
+    return above.weight * (below.weight / above.weight) ** min(0.85, max(0.15, share))
+
+
+def around(of: Sequence[Trained], k: int) -> tuple[Trained | None, Trained | None]:
+    """The trainings whose L0 is next to k, below and above."""
+    below = [each for each in of if each.l0 <= k]
+    above = [each for each in of if each.l0 > k]
+    return (
+        max(below, key=lambda each: each.l0, default=None),
+        min(above, key=lambda each: each.l0, default=None),
+    )
 
 
 def _width(at: Settings) -> int:
@@ -144,12 +176,10 @@ def near(each: Best, k: int) -> bool:
 
 def at_k(of: Sequence[Trained], k: int) -> Best:
     """Of trainings that differ by weight alone: log FVU at log k on the line between the two around it."""
-    below = [each for each in of if 0 < each.l0 <= k]
-    above = [each for each in of if each.l0 > k]
-    if not below or not above:
+    low, high = around([each for each in of if each.l0 > 0], k)
+    if low is None or high is None:
         nearest = min(of, key=lambda each: abs(math.log(max(each.l0, 1e-3) / k)))
         return Best(nearest.contestant, nearest.lr, nearest.fvu, nearest.l0)
-    low, high = max(below, key=lambda each: each.l0), min(above, key=lambda each: each.l0)
     share = math.log(k / low.l0) / math.log(high.l0 / low.l0)
     fvu = math.exp((1 - share) * math.log(low.fvu) + share * math.log(high.fvu))
     return Best(low.contestant, low.lr, fvu, float(k))
@@ -159,7 +189,7 @@ def show(variant: str, of: Sequence[Trained], *, k: int) -> None:
     """What each reaches, and how ours compares with the best of the rest."""
     names = dict.fromkeys(each.contestant for each in of)
     reached = {name: best([each for each in of if each.contestant == name], k) for name in names}
-    print(f"{variant}, k {k}")
+    print(f"{variant}, k {k}", flush=True)
     for each in sorted(reached.values(), key=lambda each: each.fvu):
         print(f"  {each.contestant:<22} FVU {each.fvu:.4f}   L0 {each.l0:7.1f}   lr {each.lr:g}")
     peers = [each for name, each in reached.items() if name != "ours" and near(each, k)]
@@ -181,6 +211,7 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--batch", type=int, default=1024)
     asked.add_argument("--steps", type=int, default=1500)
     asked.add_argument("--lrs", nargs="+", type=float, default=[3e-4, 1e-3, 3e-3, 1e-2])
+    asked.add_argument("--tries", type=int, default=5, help="trainings a rate to find a weight")
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--json", type=Path, help="where to write all trainings")
     return asked.parse_args()

@@ -102,6 +102,11 @@ def _carried_out(run: BatchRun, stop: Stop, *, debug: bool) -> tuple[int, str | 
             raise
         fault = fault_of(error)
         return fault.exit_code, fault.sentence
+    return outcome_of(run)
+
+
+def outcome_of(run: BatchRun) -> tuple[int, str | None]:
+    """Exit code and sentence of a batch that was carried out to its end."""
     if run.unasked:
         count = len(run.unasked)
         return BudgetError.exit_code, (

@@ -61,7 +61,7 @@ class BatchRun:
 
     def carry_out(self, *, stop: Stop, debug: bool = False) -> None:
         """Survey, then name all that has no verdict yet; what stops the whole batch is raised."""
-        self.store.begin(self.ask, self.limits, now=time.time())
+        self.accept()
         self.reporter.launch(self._launch())
         schedule = self._survey.schedule(self.indices, images=self.ask.survey, most=self.limits.images)
         self.outcome = self._survey.outcome(schedule.plan)
@@ -75,6 +75,10 @@ class BatchRun:
             if pending:
                 # Other processes are at work on these.
                 time.sleep(POLL_S)
+
+    def accept(self) -> None:
+        """Write down what is asked for, before any work."""
+        self.store.begin(self.ask, self.limits, now=time.time(), features=len(self.features))
 
     def _launch(self) -> BatchLaunch:
         bench = self.bench

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from namesae import cli_ask, cli_batch, cli_review
+from namesae import cli_ask, cli_batch, cli_export, cli_mcp, cli_review, cli_serve, cli_worker
 from namesae.cli_evals import evals
 from namesae.cli_options import (
     AsJson,
@@ -42,6 +42,8 @@ app.add_typer(sae, name="sae", short_help="Train, load, measure and look into di
 cli_review.add_to(app)
 app.command("ask", short_help="Ask about a feature.")(cli_ask.ask)
 app.command("batch", short_help="Name many features of a dictionary.")(cli_batch.batch)
+for service in (cli_serve, cli_worker, cli_mcp, cli_export):
+    service.add_to(app)
 
 Selected = Annotated[
     str,

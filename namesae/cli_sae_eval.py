@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
-from namesae.cli_options import AsJson, Debug, Quiet
+from namesae.cli_options import AsJson, Debug, DictionaryName, Download, ImageSet, Quiet, Root
 
-Dictionary = Annotated[
-    str, typer.Argument(metavar="DICTIONARY", help="A name (see namesae dictionaries) or a folder.")
-]
-ImagesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Measure on these; a subfolder is a class. Default: the dictionary's probe set.",
-    ),
-]
 Store = Annotated[
     Path | None, typer.Option(metavar="STORE", help="Stored activations instead of images; no model is run.")
 ]
@@ -54,8 +43,10 @@ NoiseSteps = Annotated[
 
 
 def evaluate(
-    dictionary: Dictionary,
-    images: ImagesOption = None,
+    dictionary: DictionaryName,
+    images: ImageSet = None,
+    root: Root = Path("data"),
+    download: Download = False,
     store: Store = None,
     labels: Labels = None,
     against: Against = None,
@@ -82,11 +73,12 @@ def evaluate(
     """
     from namesae.sae_evaluating import Wanted
     from namesae.sae_evaluating import evaluate as measure
+    from namesae.sae_images import image_choice
 
     return measure(
         Wanted(
             dictionary=dictionary,
-            images=images,
+            images=image_choice(images, root=root, download=download),
             store=store,
             labels=labels,
             most=count,
@@ -103,8 +95,10 @@ def evaluate(
 
 
 def density(
-    dictionary: Dictionary,
-    images: ImagesOption = None,
+    dictionary: DictionaryName,
+    images: ImageSet = None,
+    root: Root = Path("data"),
+    download: Download = False,
     store: Store = None,
     count: Count = 2000,
     out: Out = None,
@@ -124,11 +118,12 @@ def density(
       namesae sae density sandbox-vit --json
     """
     from namesae.sae_evaluating import Wanted, show_density
+    from namesae.sae_images import image_choice
 
     return show_density(
         Wanted(
             dictionary=dictionary,
-            images=images,
+            images=image_choice(images, root=root, download=download),
             store=store,
             labels="none",
             most=count,

@@ -7,33 +7,26 @@ from typing import Annotated, Literal
 
 import typer
 
-from namesae.cli_options import AsJson, Debug, Quiet
+from namesae.cli_options import (
+    IMAGE_SETS,
+    AsJson,
+    Backbone,
+    Debug,
+    Download,
+    MostImages,
+    Quiet,
+    ReadAs,
+    Root,
+    Seed,
+    TokenScope,
+)
 
-Tokens = Literal["cls", "patch", "all", "pooled"]
 Numbers = Literal["fp16", "bf16", "fp32"]
 
-Backbone = Annotated[
-    str | None,
-    typer.Option(metavar="KIND:SOURCE", help="open_clip:, timm:, transformers:... and a folder or hub id."),
-]
-Dictionary = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Read where this dictionary reads, as it does.")
-]
 HookPoint = Annotated[
     str | None, typer.Option(metavar="A,B", help="block.3, pooled, or the path of a module; several at once.")
 ]
-Scope = Annotated[
-    Tokens | None,
-    typer.Option(
-        help="Which tokens of each image, where there are any. Default: patch, or the dictionary's."
-    ),
-]
 Batch = Annotated[int, typer.Option(metavar="N", min=1, help="Images a pass.")]
-Most = Annotated[int | None, typer.Option(metavar="N", min=1, help="Draw N of the images.")]
-Seed = Annotated[int, typer.Option(metavar="S", min=0, help="Of every draw.")]
-Root = Annotated[Path, typer.Option(metavar="DIR", help="Where torchvision's sets lie or go.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch a set of torchvision's that is not there.")]
-IMAGES = "A folder, sandbox.sets, torchvision:NAME[:SPLIT] or hf:NAME[:SPLIT]."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,14 +37,14 @@ def add_to(app: typer.Typer) -> None:
 
 def extract(
     out: Annotated[Path, typer.Option(metavar="STORE", help="The store's folder.")],
-    images: Annotated[str | None, typer.Argument(metavar="[IMAGES]", help=IMAGES)] = None,
+    images: Annotated[str | None, typer.Argument(metavar="[IMAGES]", help=f"{IMAGE_SETS}.")] = None,
     backbone: Backbone = None,
-    dictionary: Dictionary = None,
+    dictionary: ReadAs = None,
     hook_point: HookPoint = None,
-    tokens: Scope = None,
+    tokens: TokenScope = None,
     dtype: Annotated[Numbers, typer.Option(help="How numbers are stored.")] = "fp16",
     batch_size: Batch = 32,
-    max_images: Most = None,
+    max_images: MostImages = None,
     seed: Seed = 0,
     root: Root = Path("data"),
     download: Download = False,
@@ -102,11 +95,11 @@ def extract(
 
 
 def layers(
-    images: Annotated[str, typer.Argument(metavar="IMAGES", help=IMAGES)],
+    images: Annotated[str, typer.Argument(metavar="IMAGES", help=f"{IMAGE_SETS}.")],
     backbone: Backbone = None,
-    dictionary: Dictionary = None,
+    dictionary: ReadAs = None,
     hook_point: HookPoint = None,
-    tokens: Scope = None,
+    tokens: TokenScope = None,
     batch_size: Batch = 32,
     max_images: Annotated[int, typer.Option(metavar="N", min=4, help="Draw N of the images.")] = 1000,
     seed: Seed = 0,

@@ -7,24 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from namesae.cli_options import AsJson, Debug, Quiet
+from namesae.cli_options import AsJson, Debug, Download, ImageSet, OneImage, Picture, Quiet, Root, Template
 from sae.edit import Mode
 
 How = Literal["cosine", "softmax"]
 Feature = Annotated[str, typer.Argument(metavar="DICTIONARY#INDEX", help="A feature.")]
-ImagesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Images that say how active the feature gets. Default: the dictionary's probe set.",
-    ),
-]
 
 
 def visualize(
     feature: Feature,
-    out: Annotated[Path, typer.Option(metavar="PNG", help="The picture to write.")],
+    out: Picture,
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of the search.")] = 256,
     seeds: Annotated[
         int, typer.Option(metavar="N", min=1, max=64, help="Images, side by side, the strongest first.")
@@ -32,7 +24,9 @@ def visualize(
     press: Annotated[
         float, typer.Option(metavar="W", min=0, help="How much all other features are pressed to 0.")
     ] = 0.5,
-    images: ImagesOption = None,
+    images: ImageSet = None,
+    root: Root = Path("data"),
+    download: Download = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -48,19 +42,15 @@ def visualize(
       namesae sae visualize sandbox-patch#12 --steps 64 --seeds 2 --out patches.png
     """
     from namesae.sae_gazing import VisualizeWanted, draw_visualisation
+    from namesae.sae_images import image_choice
 
-    return draw_visualisation(VisualizeWanted(feature, out, steps, seeds, press, images, quiet, as_json))
+    chosen = image_choice(images, root=root, download=download)
+    return draw_visualisation(VisualizeWanted(feature, out, steps, seeds, press, chosen, quiet, as_json))
 
 
 def steer(
     feature: Feature,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|probe:N",
-            help="A picture, or the N-th of the probe set. Default: the strongest of the probe set.",
-        ),
-    ] = None,
+    image: OneImage = None,
     mode: Annotated[
         Mode,
         typer.Option(help="Add to the feature's activation, hold it there, scale it, or take it out."),
@@ -76,14 +66,14 @@ def steer(
     words: Annotated[
         str | None, typer.Option(metavar="a,b,c", help="Words to tell. Default: the generator's, all kinds.")
     ] = None,
-    template: Annotated[
-        str, typer.Option(metavar="TEXT", help="What words are put into, at {}.")
-    ] = "a picture of {}",
+    template: Template = "a picture of {}",
     patches: Annotated[
         str | None,
         typer.Option(metavar="3,7,10-20", help="On these patches only, counted row by row from 0."),
     ] = None,
-    images: ImagesOption = None,
+    images: ImageSet = None,
+    root: Root = Path("data"),
+    download: Download = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -100,9 +90,11 @@ def steer(
       namesae sae steer sandbox-vit#20 --mode scale --alpha 200 --json
     """
     from namesae.sae_gazing import SteerWanted, show_steering
+    from namesae.sae_images import image_choice
 
+    chosen = image_choice(images, root=root, download=download)
     return show_steering(
-        SteerWanted(feature, image, mode, alpha, words, template, patches, images, quiet, as_json)
+        SteerWanted(feature, image, mode, alpha, words, template, patches, chosen, quiet, as_json)
     )
 
 
@@ -113,14 +105,9 @@ def taxonomy(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write taxonomy.json and tables as CSV there.")
     ] = None,
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            metavar="FOLDER",
-            help="The images they are compared on; a subfolder is a class. Default: the first's probe set.",
-        ),
-    ] = None,
+    images: ImageSet = None,
+    root: Root = Path("data"),
+    download: Download = False,
     threshold: Annotated[
         float, typer.Option(metavar="R", min=0, max=1, help="Correlation of a feature that is found again.")
     ] = 0.5,
@@ -139,8 +126,10 @@ def taxonomy(
       namesae sae taxonomy sandbox-patch sandbox sandbox-vit --out taxonomy
     """
     from namesae.sae_comparing import TaxonomyWanted, show_taxonomy
+    from namesae.sae_images import image_choice
 
-    return show_taxonomy(TaxonomyWanted(tuple(dictionaries), out, images, threshold, quiet, as_json))
+    chosen = image_choice(images, root=root, download=download)
+    return show_taxonomy(TaxonomyWanted(tuple(dictionaries), out, chosen, threshold, quiet, as_json))
 
 
 def vocabulary(
@@ -151,9 +140,7 @@ def vocabulary(
         Path | None,
         typer.Option(metavar="FILE", help="A word or phrase a line. Default: the generator's words."),
     ] = None,
-    template: Annotated[
-        str, typer.Option(metavar="TEXT", help="What words are put into, at {}.")
-    ] = "a picture of {}",
+    template: Template = "a picture of {}",
     how: Annotated[
         How, typer.Option(help="Score words by cosine, or by its softmax over the vocabulary.")
     ] = "cosine",

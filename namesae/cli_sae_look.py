@@ -7,25 +7,25 @@ from typing import Annotated
 
 import typer
 
-from namesae.cli_options import AsJson, Debug, Quiet
-
-Dictionary = Annotated[
-    str, typer.Argument(metavar="DICTIONARY", help="A name (see namesae dictionaries) or a folder.")
-]
-ImagesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Look at these; a subfolder is a class. Default: the dictionary's probe set.",
-    ),
-]
+from namesae.cli_options import (
+    AsJson,
+    Debug,
+    DictionaryName,
+    Download,
+    ImageSet,
+    OneImage,
+    Picture,
+    Quiet,
+    Root,
+)
 
 
 def collage(
-    dictionary: Dictionary,
+    dictionary: DictionaryName,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where collages and table go.")],
-    images: ImagesOption = None,
+    images: ImageSet = None,
+    root: Root = Path("data"),
+    download: Download = False,
     features: Annotated[
         str | None,
         typer.Option(metavar="3,7,10-20", help="These features. Default: those of highest mean activation."),
@@ -51,9 +51,11 @@ def collage(
       namesae sae collage sandbox --features 68,92,132 --grid 2x4 --out three
       namesae sae collage sandbox-vit --features 'truth>=0.9' --out objects
     """
+    from namesae.sae_images import image_choice
     from namesae.sae_looking import CollageWanted, make_collages
 
-    wanted = CollageWanted(dictionary, images, features, top, grid, tile, out, quiet, as_json)
+    chosen = image_choice(images, root=root, download=download)
+    wanted = CollageWanted(dictionary, chosen, features, top, grid, tile, out, quiet, as_json)
     return make_collages(wanted)
 
 
@@ -64,14 +66,8 @@ def relevance(
             metavar="DICTIONARY#INDEX", help="A feature; with --word the dictionary alone will do."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="PNG", help="The picture to write.")],
-    image: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|probe:N",
-            help="A picture, or the N-th of the probe set. Default: the strongest of the probe set.",
-        ),
-    ] = None,
+    out: Picture,
+    image: OneImage = None,
     word: Annotated[
         str | None,
         typer.Option(metavar="W", help="Not one feature, but those whose directions lie near this word."),

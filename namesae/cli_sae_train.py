@@ -7,8 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from namesae.cli_options import AsJson, Debug, Quiet
-from namesae.cli_sae_extract import Backbone, Dictionary, Download, Most, Root, Scope, Seed
+from namesae.cli_options import (
+    AsJson,
+    Backbone,
+    Debug,
+    Download,
+    MostImages,
+    Quiet,
+    ReadAs,
+    Root,
+    Seed,
+    TokenScope,
+)
 
 Format = Literal["markdown", "csv"]
 
@@ -40,14 +50,14 @@ def train(
         bool, typer.Option("--dry-run", help="Say what the activations are like and what would be trained.")
     ] = False,
     backbone: Backbone = None,
-    dictionary: Dictionary = None,
+    dictionary: ReadAs = None,
     hook_point: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Of a store that holds several, or where to read images."),
     ] = None,
-    tokens: Scope = None,
+    tokens: TokenScope = None,
     layer: Annotated[int | None, typer.Option(metavar="N", help="Which layer of a foreign store.")] = None,
-    max_images: Most = None,
+    max_images: MostImages = None,
     seed: Seed = 0,
     root: Root = Path("data"),
     download: Download = False,

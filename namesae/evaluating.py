@@ -42,21 +42,32 @@ class Wanted(NamedTuple):
 
 def run_suite(wanted: Wanted, reporter: EvalReporter) -> int:
     """Run what is missing of a suite and write its report; the exit code."""
-    suite = read_suite(wanted.suite, tuple(CONDITIONS))
-    chosen = wanted.proposer or suite.proposer
-    settings = load_settings(
-        proposer=chosen, seed=suite.seed, sealed_images=suite.sealed, yes=wanted.yes or None
-    )
+    settings = load_settings(yes=wanted.yes or None)
     with stoppable() as stop:
-        try:
-            finished = _run(wanted, suite, settings=settings, reporter=reporter, stop=stop)
-        except (Interrupted, Drained):
-            finished = False
-        finally:
-            reporter.stop()
-    if not finished:
+        code = fill(wanted, settings, reporter=reporter, stop=stop)
+    if code is None:
         _say_stopped(reporter)
         return 128 + (stop.number or signal.SIGTERM)
+    return code
+
+
+def fill(wanted: Wanted, settings: Settings, *, reporter: EvalReporter, stop: Stop) -> int | None:
+    """Run what is missing of a suite and write its report; None where ``stop`` came first.
+
+    What the suite says of proposer, seed and sealed images goes before the settings.
+    """
+    suite = read_suite(wanted.suite, tuple(CONDITIONS))
+    proposer = wanted.proposer or suite.proposer or settings.proposer
+    chosen = {"proposer": proposer, "seed": suite.seed, "sealed_images": suite.sealed}
+    settings = settings.model_copy(update=chosen)
+    try:
+        finished = _run(wanted, suite, settings=settings, reporter=reporter, stop=stop)
+    except (Interrupted, Drained):
+        finished = False
+    finally:
+        reporter.stop()
+    if not finished:
+        return None
     cells = _write_report(wanted.out, settings, done=reporter.done)
     return int(any(cell.answer.failed for cell in cells))
 

@@ -20,6 +20,7 @@ from sae.errors import (
     NoTextTower,
     SilentFeature,
     UnfitMethod,
+    UnfitRequest,
     UnknownHookPoint,
     UnreadableWords,
     WrongStore,
@@ -28,6 +29,7 @@ from sae.errors import (
 from tools.errors import DependencyError, IntegrityError, NamesaeError, UsageError
 
 EXIT_CODES: dict[type[Exception], int] = {
+    UnfitRequest: UsageError.exit_code,
     BadDictionary: IntegrityError.exit_code,
     BadModel: IntegrityError.exit_code,
     UnknownHookPoint: UsageError.exit_code,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -37,9 +38,28 @@ class ForkOrder(Frozen):
     again: bool = False
 
 
+class AcceptedFork(NamedTuple):
+    """A fork that can be made."""
+
+    request: Request
+    bench: Workbench
+    run: str
+    """The id of its run; that of the stored answer where there is one."""
+    found: Explanation | None
+    """The stored answer to an equal fork."""
+
+
 def fork_run(order: ForkOrder, *, state: State, settings: Settings, emit: EventSink = ignore) -> Explanation:
     """Start a run from the state of another at one of its steps: the stored answer to an equal fork, else
     that run, continued where it was interrupted. UsageError where no fork can start there."""
+    fork = accept_fork(order, state=state, settings=settings)
+    if fork.found is not None:
+        return fork.found
+    return carry_on(fork.request, fork.run, bench=fork.bench, emit=emit)
+
+
+def accept_fork(order: ForkOrder, *, state: State, settings: Settings) -> AcceptedFork:
+    """Write down that a fork is to be made, before any work; raises as ``fork_run`` does."""
     row = find_run(order.run, state, settings=settings)
     bench = Workbench(
         _fork_settings(order, row, settings),
@@ -50,13 +70,13 @@ def fork_run(order: ForkOrder, *, state: State, settings: Settings, emit: EventS
     request = _fork_request(order, row, bench=bench)
     found = None if order.again else state.runs.find(request)
     if found is not None:
-        return found
+        return AcceptedFork(request, bench, found.run, found)
     at = _step_time(request, state)
     run = state.runs.begin(request, now=time.time(), again=order.again)
     origin = ForkPoint(run=row.run, step=order.step)
     told = Forked(origin=origin, changes=tuple(_changes(order)))
     state.events.begin_fork(Event(run=run, at=time.time(), node="fork", what=told), until=at)
-    return carry_on(request, run, bench=bench, emit=emit)
+    return AcceptedFork(request, bench, run, None)
 
 
 def _fork_settings(order: ForkOrder, row: RunRow, settings: Settings) -> Settings:

@@ -20,6 +20,7 @@ from namesae.settings import Settings
 from namesae.witnesses import Calls, witness_of
 from sae.card import DictionaryCard
 from tools.control import LEAST_CONTROL
+from tools.device import best_device
 from tools.digest import digest
 from tools.drawing import load_generator
 from tools.errors import UsageError
@@ -27,7 +28,7 @@ from tools.exemplars import MANIFEST, ProbeSet, build_probe_set
 from tools.feature_facts import read_facts, write_facts
 from tools.protocols import DrawImages, FeatureFacts, KnowsControl, ScoreImages
 from tools.readings import READINGS, Vocabulary
-from tools.scoring import load_scorer
+from tools.scoring import BATCHES, load_scorer, scorer_fingerprint, translated
 
 LEXICON_FILE = "lexicon.json"
 
@@ -132,6 +133,19 @@ def probe_gallery(listed: Listed, settings: Settings) -> Gallery:
     """The pictures a dictionary's probe set is made of."""
     pictures = _pictures(listed, settings, "probe")
     return Gallery(pictures, settings.home / "galleries")
+
+
+def probe_folders(listed: Listed, settings: Settings, *, sums: Sums | None = None) -> tuple[Path, ...]:
+    """Where the scored probe pictures of a dictionary lie, if anywhere: a folder for each kind of device.
+
+    This machine's first; another one, of the same data directory, may have another device. Loads no model.
+    """
+    assert listed.card is not None and listed.folder is not None
+    pictures = _pictures(listed, settings, "probe").fingerprint
+    devices = sorted(BATCHES, key=lambda device: device != best_device())
+    with translated():
+        scores = [scorer_fingerprint(listed.card, listed.folder, device=each, sums=sums) for each in devices]
+    return tuple(settings.home / "probes" / digest(score=score, pictures=pictures) for score in scores)
 
 
 def vocabulary_of(lexicon: WordBook) -> Vocabulary:

@@ -113,6 +113,15 @@ def review_run(
     return rule_on(row.run, reply, bench=_bench_of(row, state, settings=settings), emit=emit)
 
 
+def write_ruling(run: str, reply: Reply, *, state: State, settings: Settings) -> RunRow:
+    """Rule on the name of a waiting run, which somebody else carries on; raises as ``review_run`` does."""
+    row, question = open_question(run, state, settings=settings)
+    if row.explanation is not None:
+        raise Decided(row.run, question, row.ruling)
+    bench = _bench_of(row, state, settings=settings)
+    return row._replace(ruling=_ruled(row, question, reply=reply, bench=bench))
+
+
 def rule_on(run: str, reply: Reply | None, *, bench: Workbench, emit: EventSink = ignore) -> Explanation:
     """The same with a workbench at hand."""
     from agent.runs import AwaitsReview
@@ -186,13 +195,12 @@ def _same(counted: Ruling, ruling: Ruling) -> bool:
 
 def carry_on(request: Request, run: str, *, bench: Workbench, emit: EventSink) -> Explanation:
     """An accepted run, wherever it stands, to its explanation; raises as ``agent.runs.name_feature`` does."""
-    from agent.checkpointer import RedisCheckpointer
-    from agent.runs import Desk, continue_run
+    from agent.runs import continue_run
 
-    desk = Desk(bench.state.runs, RedisCheckpointer(bench.state.client))
     with warnings.catch_warnings():
         # What libraries say to their callers is not for the person who names features.
         warnings.filterwarnings("ignore", module=LIBRARIES)
+        desk = bench.desk()
         return continue_run(request, run, open_toolbox=lambda run: bench.toolbox(run, emit=emit), desk=desk)
 
 

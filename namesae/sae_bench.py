@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from namesae.dictionaries import Listed
 from namesae.sae_eval_images import class_numbers, images_for
+from namesae.sae_images import ImageChoice
 from sae.activations import FeatureReader, open_reader
 from sae.backbone import load_backbone
 from sae.card import BACKBONES, BackboneSpec, DictionaryCard
@@ -34,7 +35,7 @@ class Asked(NamedTuple):
 
     listed: Listed
     others: tuple[Listed, ...] = ()
-    images: str | None = None
+    images: ImageChoice | None = None
     store: Path | None = None
     attribute: str = "object"
     """Of the drawn world, what the classes are."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from namesae.reporters import tell, write_json
+from namesae.sae_images import ImageChoice
 from namesae.sae_looking import Desk, explained, index_of, open_desk, sayer
 from sae.code_index import CodeIndex
 from sae.taxonomy import Taxonomy, layer_of, taxonomy
@@ -24,7 +25,7 @@ class TaxonomyWanted(NamedTuple):
 
     dictionaries: tuple[str, ...]
     out: Path | None = None
-    images: str | None = None
+    images: ImageChoice | None = None
     threshold: float = 0.5
     quiet: bool = False
     as_json: bool = False

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from namesae.sae_images import SANDBOX, ImageChoice, open_images, sandbox_images
 from sae.card import DictionaryCard
+from sae.image_source import FolderImages
 from tools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     from sae.image_source import ImageSource
 
-SANDBOX = "sandbox.sets"
 ATTRIBUTES = ("object", "colour", "texture", "background", "size", "count")
 NONE = "none"
 SANDBOX_TEMPLATES = ("a picture of a {}", "a drawing of a {}", "{}")
@@ -23,22 +24,21 @@ SANDBOX_TEMPLATES = ("a picture of a {}", "a drawing of a {}", "{}")
 
 
 def images_for(
-    given: str | None, card: DictionaryCard, folder: Path, *, attribute: str = "object"
+    choice: ImageChoice | None, card: DictionaryCard, folder: Path, *, attribute: str = "object"
 ) -> ImageSource:
-    """A folder, 'sandbox.sets' (drawn anew), or what the card names as its probe set.
+    """Those a person chose, or what the card names as its probe set: a folder, or 'sandbox.sets'.
 
     ``attribute``: of the drawn world, what the classes are. UsageError, BadImages.
     """
-    from namesae.sae_images import sandbox_images
-    from sae.image_source import FolderImages
-
-    if given is None and card.probe_set is None:
+    if choice is not None:
+        return sandbox_images(attribute) if choice.given == SANDBOX else open_images(choice)
+    if card.probe_set is None:
         raise UsageError(f"Dictionary {card.name!r} names no probe set; give pictures with --images FOLDER.")
-    source = given if given is not None else card.probe_set.source if card.probe_set else ""
+    source = card.probe_set.source
     if source == SANDBOX:
         return sandbox_images(attribute)
     beside = folder / source
-    return FolderImages(beside if given is None and beside.is_dir() else Path(source).expanduser())
+    return FolderImages(beside if beside.is_dir() else Path(source).expanduser())
 
 
 def class_numbers(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:

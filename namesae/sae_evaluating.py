@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +13,13 @@ from namesae.reporters import tell, write_json
 from namesae.sae_bench import Asked
 from namesae.sae_density import density_lines, write_density
 from namesae.sae_eval_images import NONE
+from namesae.sae_images import ImageChoice
 from namesae.sae_measuring import measure, measure_density
 from namesae.sae_report import write_report
 from namesae.sae_tables import printed
 from namesae.settings import Settings, load_settings
 from sae.errors import BadImages, BadStore
+from sae.feature import Frozen
 from sae.measures.findings import Evaluation
 from tools.device import best_device
 from tools.errors import UsageError
@@ -27,7 +29,7 @@ class Wanted(NamedTuple):
     """What the person asked for."""
 
     dictionary: str
-    images: str | None = None
+    images: ImageChoice | None = None
     store: Path | None = None
     labels: str | None = None
     """'none', or what of the drawn world the classes are."""
@@ -49,14 +51,10 @@ def evaluate(wanted: Wanted) -> int:
     settings = load_settings()
     with _told_as_usage():
         measured = measure(_asked(wanted, settings), say=_sayer(wanted))
-    if wanted.as_json:
-        write_json("evaluation", measured.evaluation.model_dump(mode="json"), out=sys.stdout)
-    else:
-        for line in printed(measured.evaluation):
-            tell(line, sys.stdout)
+    evaluation = measured.evaluation
+    _show(wanted, "evaluation", record=evaluation, lines=lambda: printed(evaluation))
     if wanted.out is not None:
-        files = write_report(measured, wanted.out)
-        tell(str(files.html), sys.stderr if wanted.as_json else sys.stdout)
+        _name(wanted, write_report(measured, wanted.out).html)
     return 0
 
 
@@ -65,15 +63,24 @@ def show_density(wanted: Wanted) -> int:
     settings = load_settings()
     with _told_as_usage():
         found = measure_density(_asked(wanted, settings), say=_sayer(wanted))
-    if wanted.as_json:
-        write_json("density", found.histogram.model_dump(mode="json"), out=sys.stdout)
-    else:
-        for line in density_lines(found.histogram):
-            tell(line, sys.stdout)
+    histogram = found.histogram
+    _show(wanted, "density", record=histogram, lines=lambda: density_lines(histogram))
     if wanted.out is not None:
-        for path in write_density(found, wanted.out):
-            tell(str(path), sys.stderr if wanted.as_json else sys.stdout)
+        _name(wanted, *write_density(found, wanted.out))
     return 0
+
+
+def _show(wanted: Wanted, kind: str, *, record: Frozen, lines: Callable[[], Iterable[str]]) -> None:
+    if wanted.as_json:
+        write_json(kind, record.model_dump(mode="json"), out=sys.stdout)
+    else:
+        for line in lines():
+            tell(line, sys.stdout)
+
+
+def _name(wanted: Wanted, *written: Path) -> None:
+    for path in written:
+        tell(str(path), sys.stderr if wanted.as_json else sys.stdout)
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from namesae.reporters import tell, write_json
+from namesae.sae_images import ImageChoice
 from namesae.sae_looking import Desk, explained, index_of, open_desk, sayer
 from namesae.sae_shown import default_words, listed_words, shown_picture
 from namesae.selection import choose_features, parse_selection
@@ -38,7 +39,7 @@ class VisualizeWanted(NamedTuple):
     steps: int = 256
     seeds: int = 3
     press: float = 0.5
-    images: str | None = None
+    images: ImageChoice | None = None
     quiet: bool = False
     as_json: bool = False
 
@@ -53,7 +54,7 @@ class SteerWanted(NamedTuple):
     words: str | None = None
     template: str = "a picture of {}"
     patches: str | None = None
-    images: str | None = None
+    images: ImageChoice | None = None
     quiet: bool = False
     as_json: bool = False
 
@@ -142,7 +143,7 @@ def parse_feature(text: str) -> Feature:
         raise UsageError(str(error)) from error
 
 
-def _p99(desk: Desk, feature: int, images: str | None) -> float | None:
+def _p99(desk: Desk, feature: int, images: ImageChoice | None) -> float | None:
     """Over a folder or the probe set; None where there is neither, or the feature is dead."""
     if images is None and desk.card.probe_set is None:
         return None

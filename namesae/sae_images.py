@@ -28,6 +28,11 @@ class ImageChoice(NamedTuple):
     seed: int = 0
 
 
+def image_choice(given: str | None, *, root: Path, download: bool) -> ImageChoice | None:
+    """What --images, --root and --download say; None where nothing was given."""
+    return None if given is None else ImageChoice(given, root=root, download=download)
+
+
 def open_images(choice: ImageChoice) -> ImageSource:
     """The images. UsageError for a form that does not exist; BadImages where they cannot be read."""
     kind, colon, rest = choice.given.partition(":")

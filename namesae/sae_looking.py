@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from namesae.dictionaries import Listed, find_dictionary
 from namesae.reporters import tell, write_json
 from namesae.sae_eval_images import images_for
+from namesae.sae_images import ImageChoice
 from namesae.selection import choose_features, parse_selection
 from namesae.settings import Settings, load_settings
 from sae.card import DictionaryCard
@@ -49,7 +50,7 @@ class CollageWanted(NamedTuple):
     """What ``collage`` was asked for."""
 
     dictionary: str
-    images: str | None = None
+    images: ImageChoice | None = None
     features: str | None = None
     top: int = 300
     grid: str = "4x3"
@@ -74,8 +75,8 @@ class Desk(NamedTuple):
 
         return open_reader(self.folder, device=best_device())
 
-    def source(self, images: str | None) -> ImageSource:
-        """A folder, or the probe set."""
+    def source(self, images: ImageChoice | None) -> ImageSource:
+        """Those a person names, or the probe set."""
         return images_for(images, self.card, self.folder)
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from namesae.dictionaries import Listed
 from namesae.sae_bench import Asked, Ints, Say, Workbench
-from namesae.sae_eval_images import SANDBOX, SANDBOX_TEMPLATES
+from namesae.sae_eval_images import SANDBOX_TEMPLATES
+from namesae.sae_images import SANDBOX
 from sae.activations import open_reader
 from sae.backbone import LOGITS
 from sae.dictionary import SparseDictionary

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from namesae.sae_images import ImageChoice
 from namesae.sae_looking import Desk, index_of
 from tools.errors import UsageError
 
@@ -23,7 +24,9 @@ class Shown(NamedTuple):
     name: str
 
 
-def shown_picture(desk: Desk, image: str | None, *, feature: int | None, images: str | None = None) -> Shown:
+def shown_picture(
+    desk: Desk, image: str | None, *, feature: int | None, images: ImageChoice | None = None
+) -> Shown:
     """A file, 'probe:N' of the images, or the one that the feature is strongest on. UsageError."""
     from tools.image_folder import read_image
 

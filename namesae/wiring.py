@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.budget import Limits
 from agent.events import EventSink, EventStream, ignore, tee
+from agent.halting import Halted, not_asked
 from agent.proposer import Proposer
 from agent.records import Explanation
 from agent.request import Request, RunSettings
@@ -28,6 +29,7 @@ from namesae.galleries import Shelf
 from namesae.models import Models, Say
 from namesae.proposers import Means, make_proposer
 from namesae.settings import Settings
+from namesae.telemetry import spans_of
 from sae.feature import Feature
 from tools.errors import DependencyError
 from tools.image_store import ImageStore
@@ -39,6 +41,7 @@ from tools.redis_client import connect, durability, explained
 if TYPE_CHECKING:
     import redis
 
+    from agent.runs import Desk
     from tools.bank import Bank
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,14 @@ class Workbench:
     def __init__(self, settings: Settings, state: State, *, listed: Listed, say: Say = quiet) -> None:
         self.settings, self.state, self.listed = settings, state, listed
         self._say = say
+        self.asked: Halted = not_asked
+        """What whoever works at it is asked to do, whatever the run."""
+
+    def turn_to(self, settings: Settings, *, asked: Halted) -> None:
+        """Work on under other settings of a run: proposer, model, seed, limits. The models stay loaded."""
+        self.settings, self.asked = settings, asked
+        for held in ("proposer", "limits"):
+            self.__dict__.pop(held, None)
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -137,14 +148,20 @@ class Workbench:
         if found is not None:
             return found
         # Only now: these import the graph.
-        from agent.checkpointer import RedisCheckpointer
-        from agent.runs import Desk, name_feature
+        from agent.runs import name_feature
 
-        desk = Desk(self.state.runs, RedisCheckpointer(self.state.client))
         with warnings.catch_warnings():
             # What libraries say to their callers is not for the person who names features.
             warnings.filterwarnings("ignore", module=LIBRARIES)
+            desk = self.desk()
             return name_feature(request, lambda run: self.toolbox(run, emit=emit), desk=desk, again=again)
+
+    def desk(self) -> Desk:
+        """Where runs are kept (imports the graph)."""
+        from agent.checkpointer import RedisCheckpointer
+        from agent.runs import Desk
+
+        return Desk(self.state.runs, RedisCheckpointer(self.state.client), self.asked)
 
     def toolbox(self, run: str, *, emit: EventSink = ignore) -> Toolbox:
         """The tools of one run."""
@@ -152,7 +169,8 @@ class Workbench:
         from tools.sealed import Sealed
 
         models, client = self.models, self.state.client
-        draw, told = self._draw.for_run(run), tee(self.state.events, emit)
+        draw = self._draw.for_run(run)
+        told = tee(self.state.events, emit, *spans_of(run, self.settings))
         generator = models.draw.fingerprint
         return Toolbox(
             draw=draw,

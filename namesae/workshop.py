@@ -73,9 +73,7 @@ class WiredSubject:
 
     @cached_property
     def desk(self) -> Desk:
-        from agent.checkpointer import RedisCheckpointer
-
-        return Desk(self._workshop.state.runs, RedisCheckpointer(self._workshop.state.client))
+        return self._bench.desk()
 
     @cached_property
     def truth(self) -> Mapping[int, Truth]:

@@ -27,8 +27,10 @@ from sae.code_index_columns import (
     write_column,
 )
 from sae.code_index_parts import Line, Part, Parts, part_of
+from sae.column_file import blocks
 from sae.errors import BadIndex
 from sae.fingerprint import fingerprint
+from sae.folder_lock import folder_lock
 from sae.image_source import ImageSource, Picture
 
 PART = 512
@@ -78,11 +80,26 @@ def build_index(
 ) -> CodeIndex:
     """The index of a source in a folder: the one that is there where it fits, else built now.
 
-    ``identity``: of the reader, as ``identity_of`` gives it. BadImages names an image that cannot be read.
+    ``identity``: of the reader, as ``identity_of`` gives it. While another process builds in the folder it is
+    waited for, and what it built is taken where it fits. BadImages names an image that cannot be read.
     """
     ready = current_index(folder, source, identity=identity)
     if ready is not None:
         return ready
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder, wait=True):
+        found = current_index(folder, source, identity=identity)
+        return found or _built(reader, source, folder=folder, identity=identity, log=log)
+
+
+def _built(
+    reader: FeatureReader,
+    source: ImageSource,
+    *,
+    folder: Path,
+    identity: str,
+    log: Callable[[Progress], None],
+) -> CodeIndex:
     before = _earlier(folder, identity)
     parts = Parts(folder / "parts" / _short(identity, source.fingerprint), count=_count(len(source)))
     build = _Build(reader, source, _known(before), before, {c: at for at, c in enumerate(source.classes)})
@@ -205,7 +222,7 @@ def _turn_over(parts: Parts, starts: Longs, *, folder: Path) -> None:
         rows[place], ranked[place] = image[order], part.values[order]
         filled += seen
         first += len(part.labels)
-    for low, high in _blocks(starts):
+    for low, high in blocks(starts, most=SORTED_AT_ONCE):
         block = slice(starts[low], starts[high])
         feature = np.repeat(np.arange(low, high), np.diff(starts[low : high + 1]))
         order = np.lexsort((rows[block], -ranked[block], feature))
@@ -213,16 +230,6 @@ def _turn_over(parts: Parts, starts: Longs, *, folder: Path) -> None:
     for column in (rows, ranked):
         if isinstance(column, np.memmap):
             column.flush()
-
-
-def _blocks(starts: Longs) -> Iterator[tuple[int, int]]:
-    """Ranges of features with at most SORTED_AT_ONCE entries together, or one feature."""
-    low, last = 0, len(starts) - 1
-    while low < last:
-        high = int(np.searchsorted(starts, starts[low] + SORTED_AT_ONCE, side="right")) - 1
-        high = min(max(high, low + 1), last)
-        yield low, high
-        low = high
 
 
 def _tidy(folder: Path, *, keep: str) -> None:

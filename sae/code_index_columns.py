@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from sae.column_file import column_file, map_column
 from sae.errors import BadIndex
 from sae.feature import Frozen
 from sae.whole_file import whole_file
@@ -91,7 +92,7 @@ def read_card(folder: Path) -> IndexCard:
 
 def create_column(folder: Path, name: str, *, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """A new column on the disk to be filled in place."""
-    path = folder / f"{name}.npy"
+    path = column_file(folder, name)
     if 0 in shape:
         # An empty file cannot be mapped.
         empty = np.empty(shape, DTYPES[name])
@@ -102,13 +103,13 @@ def create_column(folder: Path, name: str, *, shape: tuple[int, ...]) -> npt.NDA
 
 def write_column(folder: Path, name: str, *, values: npt.NDArray[Any]) -> None:
     """A column that is there as a whole."""
-    np.save(folder / f"{name}.npy", np.ascontiguousarray(values, DTYPES[name]))
+    np.save(column_file(folder, name), np.ascontiguousarray(values, DTYPES[name]))
 
 
 def open_columns(folder: Path, card: IndexCard) -> Columns:
     """The columns of a card, memory-mapped; BadIndex where one is missing or has another shape."""
     inside = folder / card.generation
-    columns = Columns(**{name: _mapped(inside / f"{name}.npy", DTYPES[name]) for name in Columns._fields})
+    columns = Columns(**{name: _mapped(column_file(inside, name), DTYPES[name]) for name in Columns._fields})
     for name, expected in _lengths(card).items():
         if len(getattr(columns, name)) != expected:
             raise BadIndex(f"Column {name} in {inside} is not {expected} long; delete {folder} and build it.")
@@ -133,18 +134,9 @@ def _lengths(card: IndexCard) -> dict[str, int]:
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     try:
-        # A view without the memmap class: slices of those are many times slower.
-        found = np.asarray(_load(path))
-    except (OSError, ValueError, EOFError) as error:
+        found = map_column(path)
+    except (OSError, ValueError) as error:
         raise BadIndex(f"{path} is not a column of a code index; delete the index and build it.") from error
     if found.dtype != dtype:
         raise BadIndex(f"{path} holds {found.dtype}, not {dtype}; delete the index and build it.")
     return found
-
-
-def _load(path: Path) -> npt.NDArray[Any]:
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, _ = np.lib.format.read_array_header_1_0(file)
-    held: npt.NDArray[Any] = np.load(path, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
-    return held

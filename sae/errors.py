@@ -7,6 +7,10 @@ class BadDictionary(ValueError):
     """A dictionary folder is missing a part, is corrupt, or does not fit its card or its backbone."""
 
 
+class UnfitRequest(BadDictionary):
+    """What is asked of a dictionary does not fit it: a flavour, a k, a feature, a library to write it for."""
+
+
 class BadModel(ValueError):
     """A model folder or hub snapshot cannot be loaded as the kind of backbone asked for."""
 

@@ -14,7 +14,7 @@ import yaml
 
 from sae.card import CARD_FILE, BackboneSpec, DictionaryCard, read_card, write_card
 from sae.dictionary import WEIGHTS_FILE, load_dictionary
-from sae.errors import BadDictionary, ModelUnreachable, first_line
+from sae.errors import BadDictionary, ModelUnreachable, UnfitRequest, first_line
 from sae.model_folder import hub_cache, is_hub_id
 
 PAGE_FILE = "README.md"
@@ -102,7 +102,7 @@ def pull(
     """
     _refuse_name(repository)
     if target.exists() and (target.is_file() or any(target.iterdir())):
-        raise BadDictionary(f"{target} exists already; give a folder where nothing is.")
+        raise UnfitRequest(f"{target} exists already; give a folder where nothing is.")
     api, patterns = hub or _real_hub(), [CARD_FILE, WEIGHTS_FILE, PAGE_FILE, *COMPANIONS]
     try:
         found = api.snapshot_download(
@@ -184,7 +184,7 @@ def _facts(card: DictionaryCard) -> dict[str, str]:
 def _shared(card: DictionaryCard, folder: Path) -> DictionaryCard:
     """The card without what only this machine has."""
     if _is_local(card.backbone.source, folder):
-        raise BadDictionary(
+        raise UnfitRequest(
             f"The backbone of {folder} is the folder {card.backbone.source}, which nobody else has; "
             "say with what hub id others find it."
         )
@@ -217,7 +217,7 @@ def _is_local(source: str, folder: Path) -> bool:
 
 def _refuse_name(repository: str) -> None:
     if not is_hub_id(repository):
-        raise BadDictionary(
+        raise UnfitRequest(
             f"Repository {repository!r} is not of the form organisation/name; give such a one."
         )
 

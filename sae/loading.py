@@ -10,7 +10,7 @@ import torch
 
 from sae.card import CARD_FILE, BackboneSpec, Origin, read_card
 from sae.dictionary import WEIGHTS_FILE, SparseDictionary, load_dictionary
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.container import open_container
 from sae.formats.hub import find_weights
 from sae.formats.mapped import read_mapped
@@ -58,16 +58,16 @@ class Loaded:
         spec = backbone or hints.backbone
         if spec is None:
             said = f" (it says {hints.model!r})" if hints.model else ""
-            raise BadDictionary(f"{self.path} does not tell where its backbone is{said}; give it.")
+            raise UnfitRequest(f"{self.path} does not tell where its backbone is{said}; give it.")
         hook = hook_point or hints.hook_point()
         if hook is None:
             said = f" (it says {hints.place or hints.block!r})" if hints.place or hints.block else ""
-            raise BadDictionary(
+            raise UnfitRequest(
                 f"{self.path} does not tell the hook point{said}; give one such as block.11 or pooled."
             )
         found = pooling or ("none" if hook == "pooled" else _POOLING.get(hints.tokens))
         if found is None:
-            raise BadDictionary(
+            raise UnfitRequest(
                 f"{self.path} does not tell how tokens become one activation per image; give a pooling: "
                 "none, cls, max, mean or top-p."
             )
@@ -116,7 +116,7 @@ def _taken_apart(path: Path, *, flavor: str | None, k: int | None) -> Source:
     try:
         return take_apart(contents, k=k, flavor=flavor)
     except BadDictionary as error:
-        raise BadDictionary(f"{contents.path} cannot be used: {error}.") from error
+        raise type(error)(f"{contents.path} cannot be used: {error}.") from error
 
 
 def _read(source: Source, mapping: Mapping[str, str] | None) -> tuple[str, Reading]:
@@ -129,7 +129,7 @@ def _read(source: Source, mapping: Mapping[str, str] | None) -> tuple[str, Readi
         name = found.name
         return name, _checked(found.read(source), source)
     except BadDictionary as error:
-        raise BadDictionary(f"{source.path}, read as {name}: {str(error).removesuffix('.')}.") from error
+        raise type(error)(f"{source.path}, read as {name}: {str(error).removesuffix('.')}.") from error
     except _BROKEN as error:
         raise BadDictionary(
             f"{source.path}, read as {name}, is not as that is written ({type(error).__name__}); download or "
@@ -140,5 +140,5 @@ def _read(source: Source, mapping: Mapping[str, str] | None) -> tuple[str, Readi
 def _checked(reading: Reading, source: Source) -> Reading:
     dictionary = checked(reading.dictionary)
     if source.k is not None and dictionary.k != source.k:
-        raise BadDictionary(f"k = {source.k} was given, and it is a {dictionary.architecture} without k")
+        raise UnfitRequest(f"k = {source.k} was given, and it is a {dictionary.architecture} without k")
     return reading

@@ -17,7 +17,7 @@ from torch import Tensor
 from sae.activations import FeatureReader
 from sae.dictionary import SparseDictionary
 from sae.edit import Edit, Mode
-from sae.errors import BadDictionary, SilentFeature, UnfitMethod, WrongTokens
+from sae.errors import SilentFeature, UnfitMethod, UnfitRequest, WrongTokens
 from sae.feature import Frozen
 from sae.hook_point import LOGITS
 from sae.measures.heads import Head, can_tell_classes, classifier_head, zero_shot_head
@@ -93,7 +93,7 @@ def edit_codes(codes: Tensor, edits: Sequence[Edit]) -> Tensor:
     edited = codes.clone()
     for edit in edits:
         if not 0 <= edit.feature < codes.shape[-1]:
-            raise BadDictionary(
+            raise UnfitRequest(
                 f"Feature {edit.feature} is not in this dictionary; it has 0 to {codes.shape[-1] - 1}."
             )
         held = edited[..., edit.feature]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae.activations import FeatureReader
 from sae.canvas import Canvas, Palette, Shaking, palette_of, pictures
-from sae.errors import BadDictionary
+from sae.errors import UnfitRequest
 from sae.relevance.subject import hooked
 
 _STILL = Shaking()
@@ -61,7 +61,7 @@ def visualise(
     """
     n = reader.dictionary.n_features
     if not 0 <= feature < n:
-        raise BadDictionary(f"Feature {feature} is not in this dictionary; it has 0 to {n - 1}.")
+        raise UnfitRequest(f"Feature {feature} is not in this dictionary; it has 0 to {n - 1}.")
     search = search or Search()
     backbone = hooked(reader)
     palette = palette_of(backbone.preprocess)

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from sae.activations import FeatureReader
-from sae.errors import BadDictionary, NoTextTower, UnfitMethod, UnreadableWords
-from sae.hook_point import POOLED
+from sae.errors import UnfitRequest, UnreadableWords
 from sae.measures.heads import logit_scale
 from sae.statistics import Floats, Ranked, nearest_words
+from sae.text_space import embed_texts
 
 How = Literal["cosine", "softmax"]
 TEMPLATE = "a picture of {}"
-_FEATURES, _TEXTS = 512, 256
+_FEATURES = 512
 
 
 class Vocabulary(NamedTuple):
@@ -45,26 +44,11 @@ def read_words(path: Path) -> tuple[str, ...]:
     return found
 
 
-@torch.no_grad()
 def embed_words(reader: FeatureReader, words: Sequence[str], *, template: str = TEMPLATE) -> Vocabulary:
-    """Words in the space of the dictionary's directions.
-
-    NoTextTower where the backbone has no texts, UnfitMethod where the dictionary is not on the embedding
-    that they are compared with.
-    """
-    if not reader.backbone.has_text:
-        raise NoTextTower("This backbone has no text tower; use a multimodal one such as CLIP.")
-    if reader.hook_point != POOLED:
-        raise UnfitMethod(
-            f"Features at hook point {reader.hook_point!r} do not lie in the space of texts; "
-            f"use a dictionary at {POOLED!r}."
-        )
+    """Words in the space of the dictionary's directions; errors as of ``embed_texts``."""
     texts = [template.replace("{}", word) for word in words]
-    parts = [
-        reader.backbone.encode_text(texts[start : start + _TEXTS]).float().cpu().numpy()
-        for start in range(0, len(texts), _TEXTS)
-    ]
-    return Vocabulary(tuple(words), np.concatenate(parts), logit_scale(reader.backbone))
+    embeddings = embed_texts(reader, texts).cpu().numpy()
+    return Vocabulary(tuple(words), embeddings, logit_scale(reader.backbone))
 
 
 def name_features(
@@ -83,7 +67,7 @@ def name_features(
     n = reader.dictionary.n_features
     missing = [each for each in features if not 0 <= each < n]
     if missing:
-        raise BadDictionary(f"Feature {missing[0]} is not in this dictionary; it has 0 to {n - 1}.")
+        raise UnfitRequest(f"Feature {missing[0]} is not in this dictionary; it has 0 to {n - 1}.")
     decoder = reader.dictionary.W_dec.float().cpu().numpy()
     found: list[Ranked] = []
     for start in range(0, len(features), _FEATURES):

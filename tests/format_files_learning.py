@@ -108,17 +108,8 @@ def _gated(draw: Draw) -> Any:
     return state | {"encoder.weight": encoder, "decoder.weight": decoder}, formula
 
 
-def _four(draw: Draw) -> dict[str, Tensor]:
-    return {
-        "W_enc": draw(draw.d, draw.n),
-        "b_enc": draw(draw.n),
-        "W_dec": draw(draw.n, draw.d),
-        "b_dec": draw(draw.d),
-    }
-
-
 def _jumprelu(draw: Draw) -> Any:
-    state = _four(draw) | {"threshold": draw.positive(draw.n)}
+    state = draw.four() | {"threshold": draw.positive(draw.n)}
 
     def formula(x: Tensor) -> Tensor:
         h = x.double() @ state["W_enc"].double() + state["b_enc"].double()
@@ -128,7 +119,7 @@ def _jumprelu(draw: Draw) -> Any:
 
 
 def _matryoshka(draw: Draw) -> Any:
-    four = _four(draw)
+    four = draw.four()
     groups = {"group_sizes": torch.tensor([4, 7]), "k": torch.tensor(K, dtype=torch.int32)}
 
     def formula(x: Tensor) -> Tensor:

@@ -49,15 +49,6 @@ def _config(draw: Draw, **more: Any) -> dict[str, Any]:
     return plain | {"metadata": metadata} | more
 
 
-def _four(draw: Draw) -> dict[str, Tensor]:
-    return {
-        "W_enc": draw(draw.d, draw.n),
-        "b_enc": draw(draw.n),
-        "W_dec": draw(draw.n, draw.d),
-        "b_dec": draw(draw.d),
-    }
-
-
 def _formula(
     state: dict[str, Tensor], act: Formula, *, subtract: bool = True, rescale: bool = False
 ) -> Formula:
@@ -84,7 +75,7 @@ def _plain(act: Formula, **config: Any) -> Callable[[Path, int], Written]:
 
     def write(folder: Path, seed: int) -> Written:
         draw = Draw(seed)
-        state, more = _four(draw), {}
+        state, more = draw.four(), {}
         if config.get("architecture") == "jumprelu":
             more["threshold"] = draw.positive(draw.n)
         if "batchtopk" in config.get("architecture", ""):
@@ -103,7 +94,7 @@ def _plain(act: Formula, **config: Any) -> Callable[[Path, int], Written]:
 
 def _gated(folder: Path, seed: int) -> Written:
     draw = Draw(seed)
-    state = {name: tensor for name, tensor in _four(draw).items() if name != "b_enc"}
+    state = {name: tensor for name, tensor in draw.four().items() if name != "b_enc"}
     state |= {"b_gate": draw(draw.n), "r_mag": draw(draw.n, scale=0.3), "b_mag": draw(draw.n)}
 
     def reconstruct(x: Tensor) -> Tensor:
@@ -118,7 +109,7 @@ def _gated(folder: Path, seed: int) -> Written:
 def _normalised(how: str) -> Callable[[Path, int], Written]:
     def write(folder: Path, seed: int) -> Written:
         draw = Draw(seed)
-        state = _four(draw)
+        state = draw.four()
         inner = _formula(state, lambda h: topk_relu(h, K))
         before, after = _NORMS[how](draw, folder)
         path = _save(folder, state, _config(draw, architecture="topk", k=K, normalize_activations=how))
@@ -171,7 +162,7 @@ def _flat(act: Formula, **config: Any) -> Callable[[Path, int], Written]:
 
     def write(folder: Path, seed: int) -> Written:
         draw = Draw(seed)
-        state, factor = _four(draw), draw.positive(draw.n)
+        state, factor = draw.four(), draw.positive(draw.n)
         said = {
             "d_in": draw.d,
             "d_sae": draw.n,
@@ -188,7 +179,7 @@ def _flat(act: Formula, **config: Any) -> Callable[[Path, int], Written]:
 
 def _oldest(folder: Path, seed: int) -> Written:
     draw = Draw(seed)
-    state = _four(draw)
+    state = draw.four()
     with strangers("sae_lens.training.config.LanguageModelSAERunnerConfig") as (kind,):
         config = instance(kind, hook_point="blocks.2.hook_resid_pre", d_in=draw.d, expansion_factor=2)
         torch.save({"cfg": config, "state_dict": state}, folder / "final_sparse_autoencoder_gpt2.pt")

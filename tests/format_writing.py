@@ -53,6 +53,11 @@ class Draw:
     def positive(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator) + 0.1
 
+    def four(self) -> dict[str, Tensor]:
+        """Both matrices and both biases by the names that most libraries give them."""
+        weights = {"W_enc": self(self.d, self.n), "b_enc": self(self.n)}
+        return weights | {"W_dec": self(self.n, self.d), "b_dec": self(self.d)}
+
 
 @contextmanager
 def strangers(*paths: str) -> Iterator[list[type]]:

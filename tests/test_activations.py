@@ -16,6 +16,7 @@ from sae.card import Origin
 from sae.dictionary import SparseDictionary
 from sae.errors import BadDictionary
 from sae.pooling import Pooling
+from tests.measured_models import plain
 from tests.tiny_models import SIDE, WIDTH, write_open_clip, write_timm
 
 FEATURES = 40
@@ -46,10 +47,7 @@ class Counting:
 
 
 def identity(width: int = 1) -> SparseDictionary:
-    eye, zero = torch.eye(width), torch.zeros(width)
-    return SparseDictionary(
-        "relu", W_enc=eye, b_enc=zero, W_dec=eye, b_dec=zero, mean=zero, scale=torch.ones(())
-    )
+    return plain("relu", torch.eye(width), torch.eye(width))
 
 
 def pictures(values: Sequence[int]) -> list[Image.Image]:
@@ -112,19 +110,8 @@ def test_sparse_rows_hold_what_is_not_zero() -> None:
 
 
 def random_dictionary() -> SparseDictionary:
-    generator = torch.Generator().manual_seed(1)
-    weights = torch.randn(WIDTH, FEATURES, generator=generator)
-    zero = torch.zeros(WIDTH)
-    return SparseDictionary(
-        "topk",
-        W_enc=weights,
-        b_enc=torch.zeros(FEATURES),
-        W_dec=weights.T.clone(),
-        b_dec=zero,
-        mean=zero,
-        scale=torch.ones(()),
-        k=5,
-    )
+    weights = torch.randn(WIDTH, FEATURES, generator=torch.Generator().manual_seed(1))
+    return plain("topk", weights, weights.T, k=5)
 
 
 EXPECTED: dict[Pooling, Callable[[Tensor], Tensor]] = {

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.bank_rows import FEATURES, ListBank, assert_same, random_rows, row
 from tools import keys
 from tools.bank import Bank
-from tools.bank_columns import Columns, blocks
+from tools.bank_columns import Columns
 from tools.bank_compaction import Compaction, Shelf, batch_of
 from tools.bank_manifest import FAN, LEVEL_ROWS, SegmentEntry, all_due, due
 from tools.bank_merge import merge
@@ -102,14 +100,6 @@ def test_segments_never_share_a_name(tmp_path: Path) -> None:
         (tmp_path / str(at)).mkdir()
         names.add(write_columns(columns, tmp_path / str(at)).name)
     assert len(names) == 2
-
-
-@given(st.lists(st.integers(1, 30), max_size=30), st.integers(1, 40))
-def test_blocks_cover_all_features_once(counts: list[int], most: int) -> None:
-    starts = np.cumsum([0, *counts])
-    found = list(blocks(starts, most=most))
-    assert [at for low, high in found for at in range(low, high)] == list(range(len(counts)))
-    assert all(starts[high] - starts[low] <= most or high == low + 1 for low, high in found)
 
 
 def test_merges_keep_segments_few_and_rewrite_a_row_once_a_level() -> None:

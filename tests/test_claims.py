@@ -85,3 +85,18 @@ def test_a_killed_holder_is_inherited_from_at_once(
     holder.communicate()
     with claims.taken(["a", "b"]) as ours:
         assert ours == ["a", "b"]
+
+
+def test_what_a_zombie_held_is_free(redis: redis.Redis, redis_server: tuple[str, Path]) -> None:
+    command = [sys.executable, "-c", HOLDER, redis_server[0]]
+    claims = Claims(redis, "draw")
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "a b\n"
+        assert claims.held(["a", "b", "c"]) == {"a", "b"}
+        holder.kill()
+        until = time.monotonic() + 5
+        while claims.held(["a", "b"]) and time.monotonic() < until:
+            time.sleep(0.01)
+        # Nobody has waited for it.
+        with claims.taken(["a"]) as ours:
+            assert ours == ["a"]

@@ -22,6 +22,7 @@ from sae.errors import BadDictionary
 from sae.image_source import FolderImages
 from sae.store.extract import Extraction, load_for_extraction
 from sae.store.extract import Wanted as Stored
+from tests.image_folders import write_food
 from tests.measured_models import write_clip_dictionary, write_pictures, write_timm_dictionary
 from tools.errors import UsageError
 
@@ -192,7 +193,9 @@ def test_a_classifier_is_measured_with_its_own_classes(place: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("eval", "{}/tiny", "--images", "{}/nowhere"), "does not exist"),
+        (("eval", "{}/tiny", "--images", "{}/nowhere"), "nowhere' do not exist; give a folder, sandbox.sets"),
+        (("eval", "{}/tiny", "--images", "torchvision:cifar11"), "'cifar11' is not known"),
+        (("eval", "{}/tiny", "--images", "torchvision:mnist", "--root", "{}"), "add --download"),
         (("eval", "{}/tiny"), "names no probe set"),
         (("eval", "nobody"), "does not exist"),
         (("eval", "{}/tiny", "--images", "{}/loose", "--count", "3"), "too few images"),
@@ -224,6 +227,15 @@ def test_stored_activations_measure_as_the_images_do(place: Path, tmp_path: Path
     assert not stored.substitutions and any("needs images" in each for each in stored.left_out)
     with pytest.raises(UsageError, match="hook point"):
         run("density", str(place / "elsewhere"), "--store", str(tmp_path / "store"), "--quiet")
+
+
+def test_sets_of_torchvisions_are_measured_by_name(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_food(tmp_path)
+    given = ("--images", "torchvision:food101:test", "--root", str(tmp_path), "--quiet")
+    assert run("density", str(place / "tiny"), *given) == 0
+    assert "24 features on 48 tokens" in capsys.readouterr().out
 
 
 def test_densities_are_printed_and_written(

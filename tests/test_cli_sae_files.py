@@ -14,10 +14,11 @@ import typer
 
 from namesae import cli_sae_files
 from namesae.cli_sae_files import Form
+from namesae.faults import fault_of
 from namesae.sae_files import parse_mapping
 from sae.card import read_card
 from sae.dictionary import load_dictionary
-from sae.errors import BadDictionary, ModelUnreachable
+from sae.errors import BadDictionary, ModelUnreachable, UnfitRequest
 from sae.exports.export import TARGETS
 from tests.command_line import ROOT
 from tests.format_files import case
@@ -112,6 +113,34 @@ def test_what_a_file_does_not_say_must_be_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="of no known kind"):
         sae("import", tmp_path / "lens", "--backbone", "keras:x", "--out", tmp_path / "in")
     assert not (tmp_path / "in").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("import {}/lens --flavor martetten --out {}/in", "does not hold what a file of martetten does"),
+        ("import {}/lens --flavor sealens --out {}/in", "there is no flavor 'sealens'; have saev"),
+        ("import {}/lens --out {}/in", "does not tell where its backbone is"),
+        ("import {}/lens --mapping W_enc=up --out {}/in", "it holds no up, but"),
+        ("export sandbox --format sparsify --out {}/lens", "exists already"),
+    ],
+)
+def test_what_does_not_fit_a_sound_dictionary_is_a_mistake_of_usage(
+    tmp_path: Path, arguments: str, said: str
+) -> None:
+    sae("export", "sandbox-vit", "--format", "saelens", "--out", tmp_path / "lens")
+    with pytest.raises(UnfitRequest, match=said) as caught:
+        sae(*arguments.replace("{}", str(tmp_path)).split())
+    assert fault_of(caught.value).exit_code == 2
+
+
+def test_a_damaged_dictionary_is_no_mistake_of_usage(tmp_path: Path) -> None:
+    sae("export", "sandbox-vit", "--format", "saelens", "--out", tmp_path / "lens")
+    weights = next((tmp_path / "lens").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(BadDictionary, match="download or save it again") as caught:
+        sae("import", tmp_path / "lens", "--flavor", "martetten", "--out", tmp_path / "out")
+    assert fault_of(caught.value).exit_code == 5
 
 
 def test_a_mapping_names_the_weights_of_a_strange_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,22 @@ from PIL import Image
 
 from sae import code_index_build
 from sae.activations import FeatureReader, Floats
-from sae.backbone import load_backbone
-from sae.card import BackboneSpec
 from sae.code_index import CodeIndex, Directions, open_index
 from sae.code_index_build import Progress, build_index, current_index, identity_of
 from sae.code_index_columns import Columns, IndexCard
 from sae.errors import BadIndex
+from sae.folder_lock import folder_lock
 from sae.image_source import FolderImages
+from tests.tiny_backbones import tiny_backbone
 from tests.tiny_dictionary import N_FEATURES, random_dictionary
-from tests.tiny_models import write_open_clip
 
 IMAGES = 37
 PART = 8
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> FeatureReader:
-    folder = tmp_path_factory.mktemp("clip")
-    write_open_clip(folder)
-    backbone = load_backbone(BackboneSpec(kind="open_clip", source=str(folder)))
-    return FeatureReader(backbone, random_dictionary(), "pooled", "none", batch_size=5)
+def reader() -> FeatureReader:
+    return FeatureReader(tiny_backbone("open_clip"), random_dictionary(), "pooled", "none", batch_size=5)
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +187,24 @@ def test_an_index_over_more_images_reads_only_the_new_ones(
     assert old.items() <= new.items()
     again = build_index(counting.reader, FolderImages(mine), folder=tmp_path / "index", identity="one")
     assert again.card == grown.card and counting.read == IMAGES + 1
+
+
+def test_of_two_builds_at_once_one_waits_and_takes_what_the_other_built(
+    reader: FeatureReader, pictures: Path, tmp_path: Path
+) -> None:
+    counting, source = CountingReader(reader), FolderImages(pictures)
+
+    def build(_: int) -> CodeIndex:
+        return build_index(counting.reader, source, folder=tmp_path, identity="one")
+
+    with ThreadPoolExecutor(2) as pool:
+        with folder_lock(tmp_path):
+            builds = [pool.submit(build, number) for number in range(2)]
+            assert not wait(builds, timeout=0.2).done and counting.read == 0
+        first, second = (each.result() for each in builds)
+    assert counting.read == IMAGES and first.card == second.card
+    with folder_lock(tmp_path):
+        assert build(0).card == first.card, "an index that is there waits for nobody"
 
 
 def test_an_index_of_another_dictionary_is_built_anew(

@@ -11,28 +11,24 @@ import torch
 from torch.nn import functional
 
 from sae.activations import FeatureReader
-from sae.backbone import load_backbone
-from sae.card import BackboneSpec
 from sae.errors import SilentFeature
 from sae.faithfulness import Areas, areas, compare, curves, filled, joined, random_areas
 from sae.relevance.maps import Floats, map_subject
 from sae.relevance.subject import Subject, subject_of
 from sae.relevance.target import feature_target
+from tests.tiny_backbones import tiny_backbone
 from tests.tiny_dictionary import random_dictionary
-from tests.tiny_models import PATCH, SIDE, write_open_clip
+from tests.tiny_models import PATCH, SIDE
 
 GRID = SIDE // PATCH
 IMAGES = 7
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject() -> Subject:
     """Images of noise and a feature that is active on all of them."""
-    folder = tmp_path_factory.mktemp("clip")
-    write_open_clip(folder)
-    backbone = load_backbone(BackboneSpec(kind="open_clip", source=str(folder)))
     dictionary = replace(random_dictionary(), architecture="relu", b_enc=torch.full((40,), 30.0))
-    reader = FeatureReader(backbone, dictionary, "pooled", "none", batch_size=5)
+    reader = FeatureReader(tiny_backbone("open_clip"), dictionary, "pooled", "none", batch_size=5)
     noise = torch.randn(IMAGES, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     pixels = functional.interpolate(noise, size=(SIDE, SIDE), mode="nearest")
     index = int(reader.encode(pixels).std(0).argmax())

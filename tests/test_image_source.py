@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -15,7 +14,7 @@ from PIL import Image
 from sae.errors import BadImages
 from sae.image_sets import TORCHVISION, hub_images, open_hub, open_torchvision
 from sae.image_source import FolderImages, PictureList, choose_images, pixel_sum
-from tests.image_folders import write_images
+from tests.image_folders import write_food, write_images
 
 
 def picture(level: int) -> Image.Image:
@@ -88,19 +87,6 @@ def test_a_list_of_pictures_is_a_source() -> None:
     images = PictureList("levels", picture, 3, ["dark", "dark", "light"], ("dark", "light"))
     assert len(images) == 3 and images.key(2) == "2"
     assert images.read(2).label == "light" and images.read(2).sha256 == pixel_sum(picture(2))
-
-
-def write_food(root: Path) -> None:
-    """Food-101 as it lies after unpacking, of two classes and three pictures."""
-    classes = {"apple_pie": ["apple_pie/1", "apple_pie/2"], "sushi": ["sushi/3"]}
-    for part in ("train", "test"):
-        path = root / "food-101" / "meta" / f"{part}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(classes))
-    for number, name in enumerate(each for names in classes.values() for each in names):
-        path = root / "food-101" / "images" / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture(number).save(path)
 
 
 def test_a_set_of_torchvisions_is_found_by_name(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def test_light_modules_load_no_model_library() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_the_command_line_is_made_without_pydantic_and_numpy() -> None:
+    """They take longer to import than all that --help needs."""
+    command = [sys.executable, "-c", PROBE, "pydantic numpy", "namesae.cli"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 def seconds(*command: str) -> float:
     """Processor time of the cheapest of five runs: other work on the machine does not lengthen it much."""
     spent = []

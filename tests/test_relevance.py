@@ -23,6 +23,7 @@ from sae.relevance.maps import METHODS, fitting_method, map_subject, relevance, 
 from sae.relevance.overlay import hot, overlay, seen
 from sae.relevance.subject import Subject, subject_of
 from sae.relevance.target import Target, feature_target, word_target
+from tests.measured_models import plain
 from tests.tiny_models import PATCH, SIDE, WRITERS, write_timm
 
 GRID = SIDE // PATCH
@@ -48,17 +49,8 @@ def reader_of(
 
 
 def dictionary(width: int, *, features: int = 12) -> SparseDictionary:
-    chance = torch.Generator().manual_seed(0)
-    encoder = torch.randn(width, features, generator=chance)
-    return SparseDictionary(
-        "relu",
-        W_enc=encoder,
-        b_enc=torch.zeros(features),
-        W_dec=encoder.T.contiguous(),
-        b_dec=torch.zeros(width),
-        mean=torch.zeros(width),
-        scale=torch.tensor(1.0),
-    )
+    encoder = torch.randn(width, features, generator=torch.Generator().manual_seed(0))
+    return plain("relu", encoder, encoder.T)
 
 
 def picture(seed: int = 0) -> Image.Image:

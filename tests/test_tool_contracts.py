@@ -187,23 +187,13 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def _write_dictionary(folder: Path, name: str) -> None:
     import torch
 
-    from sae.dictionary import SparseDictionary
+    from tests.measured_models import plain
     from tests.tiny_models import WIDTH
 
     repo, hook_point, pooling = DICTIONARIES[name]
     width = 12 if hook_point == "pooled" else WIDTH
     weights = torch.randn(width, FEATURES, generator=torch.Generator().manual_seed(1))
-    zero, one = torch.zeros(width), torch.ones(())
-    made = SparseDictionary(
-        "topk",
-        W_enc=weights,
-        b_enc=torch.zeros(FEATURES),
-        W_dec=weights.T,
-        b_dec=zero,
-        mean=zero,
-        scale=one,
-        k=5,
-    )
+    made = plain("topk", weights, weights.T, k=5)
     backbone = BackboneSpec(kind="transformers", source=repo)
     made.save(
         folder,

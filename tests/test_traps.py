@@ -18,11 +18,11 @@ from sae.attention import record_attention
 from sae.backbone import load_backbone
 from sae.backbone_transformers import _projected
 from sae.card import BackboneSpec
-from sae.dictionary import SparseDictionary
 from sae.errors import BadDictionary, BadModel, UnknownHookPoint
 from sae.hook_point import block_name
 from sae.hooks import find_blocks
 from sae.layer_norm import LayerNorm
+from tests.measured_models import plain
 from tests.test_forward_with import tuple_backbone
 from tests.tiny_backbones import pixels, tiny_backbone, tiny_folder
 from tests.tiny_models import SIDE, WIDTH, write_open_clip, write_timm
@@ -245,10 +245,7 @@ def test_trap_8_one_activations_statistics_are_not_anothers() -> None:
 
 
 def test_trap_9_a_dictionary_of_class_tokens_is_not_read_on_patches() -> None:
-    eye, zero = torch.eye(WIDTH), torch.zeros(WIDTH)
-    dictionary = SparseDictionary(
-        "relu", W_enc=eye, b_enc=zero, W_dec=eye, b_dec=zero, mean=zero, scale=torch.ones(())
-    )
+    dictionary = plain("relu", torch.eye(WIDTH), torch.eye(WIDTH))
     backbone, x = tiny_backbone("dinov2-registers"), pixels(2)
     held = backbone.activations(x, ["block.1"])["block.1"].relu()
     cls, patches = (

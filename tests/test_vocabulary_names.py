@@ -54,7 +54,7 @@ def test_a_chunk_more_or_less_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     vocabulary = embed_words(reader(), WORDS, template="{}")
     whole = name_features(reader(), vocabulary, range(9))
     monkeypatch.setattr("sae.vocabulary_names._FEATURES", 4)
-    monkeypatch.setattr("sae.vocabulary_names._TEXTS", 2)
+    monkeypatch.setattr("sae.text_space._AT_ONCE", 2)
     again = name_features(reader(), embed_words(reader(), WORDS, template="{}"), range(9))
     for first, second in zip(whole, again, strict=True):
         assert [word for word, _ in first] == [word for word, _ in second]

@@ -6,7 +6,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sae.backbone import HookedBackbone, load_backbone
@@ -30,6 +32,17 @@ def tiny_backbone(name: str, dtype: torch.dtype = torch.float32) -> HookedBackbo
     """The backbone itself."""
     spec = BackboneSpec(kind=(WRITERS | PYRAMIDS)[name][0], source=str(tiny_folder(name)))
     return load_backbone(spec, dtype=dtype)
+
+
+def fresh_backbone(name: str) -> HookedBackbone:
+    """The backbone loaded anew, for what changes it."""
+    return load_backbone(BackboneSpec(kind=(WRITERS | PYRAMIDS)[name][0], source=str(tiny_folder(name))))
+
+
+def pictures(n: int, *, seed: int = 0) -> list[Image.Image]:
+    """n images of noise."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)) for _ in range(n)]
 
 
 def pixels(n: int, *, seed: int = 0) -> Tensor:

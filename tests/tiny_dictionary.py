@@ -9,6 +9,7 @@ import torch
 
 from sae.card import BackboneSpec, Origin, ProbeSet
 from sae.dictionary import SparseDictionary
+from tests.measured_models import plain
 from tests.tiny_models import WIDTH, write_open_clip
 from tests.tiny_pipelines import tiny_sd15
 
@@ -54,15 +55,5 @@ def write_dictionary(root: Path, *, generator: str | None = "../sd") -> Path:
 
 def random_dictionary(seed: int = 0) -> SparseDictionary:
     """A TopK dictionary nobody trained."""
-    chance = torch.Generator().manual_seed(seed)
-    encoder = torch.randn(WIDTH, N_FEATURES, generator=chance)
-    return SparseDictionary(
-        "topk",
-        W_enc=encoder,
-        b_enc=torch.zeros(N_FEATURES),
-        W_dec=encoder.T.contiguous(),
-        b_dec=torch.zeros(WIDTH),
-        mean=torch.zeros(WIDTH),
-        scale=torch.tensor(1.0),
-        k=4,
-    )
+    encoder = torch.randn(WIDTH, N_FEATURES, generator=torch.Generator().manual_seed(seed))
+    return plain("topk", encoder, encoder.T, k=4)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sae.column_file import column_file, map_column
 from sae.feature import Frozen
 from tools.errors import IntegrityError
 
@@ -72,7 +72,7 @@ class ColumnWriter:
     """One column, appended to piece by piece; durable once closed."""
 
     def __init__(self, folder: Path, column: str, shape: tuple[int, ...]) -> None:
-        self._column, self._path, self._left = column, path_of(folder, column), math.prod(shape)
+        self._column, self._path, self._left = column, column_file(folder, column), math.prod(shape)
         self._dtype = DTYPES[column]
         self._sum, self._file = hashlib.sha256(), self._path.open("xb")
         told = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
@@ -127,47 +127,21 @@ class ColumnWriters:
             return list(pool.map(ColumnWriter.close, self._writers.values()))
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def path_of(folder: Path, column: str) -> Path:
-    """Where a column lies."""
-    return folder / f"{column}.npy"
-
-
 def open_columns(folder: Path, files: tuple[ColumnFile, ...]) -> Columns:
     """The columns, memory-mapped; IntegrityError where one has another size, FileNotFoundError without it."""
     return Columns(**{file.column: _mapped(folder, file) for file in files})
 
 
 def _mapped(folder: Path, file: ColumnFile) -> npt.NDArray[Any]:
-    path, dtype = path_of(folder, file.column), DTYPES[file.column]
-    with path.open("rb") as opened:
-        if os.fstat(opened.fileno()).st_size != file.bytes:
-            raise IntegrityError(
-                f"{path} is not the {file.bytes} bytes that were written: restore it from a copy."
-            )
-        np.lib.format.read_magic(opened)
-        shape, _, found = np.lib.format.read_array_header_1_0(opened)
-        if found != dtype:
-            raise IntegrityError(f"{path} holds {found} values instead of {dtype}: restore it from a copy.")
-        # Not as np.memmap: slices of those are many times slower. The array keeps the mapping open.
-        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-    count = math.prod(shape)
-    return np.frombuffer(mapped, dtype, count, file.bytes - count * dtype.itemsize).reshape(shape)
-
-
-def blocks(starts: Longs, *, most: int) -> Iterator[tuple[int, int]]:
-    """Ranges of features that have at most ``most`` entries together, or are one feature."""
-    low, last = 0, len(starts) - 1
-    while low < last:
-        high = int(np.searchsorted(starts, starts[low] + most, side="right")) - 1
-        high = min(max(high, low + 1), last)
-        yield low, high
-        low = high
+    path, dtype = column_file(folder, file.column), DTYPES[file.column]
+    if path.stat().st_size != file.bytes:
+        raise IntegrityError(
+            f"{path} is not the {file.bytes} bytes that were written: restore it from a copy."
+        )
+    try:
+        found = map_column(path)
+    except ValueError as error:
+        raise IntegrityError(f"{path} is not the column that was written: restore it from a copy.") from error
+    if found.dtype != dtype:
+        raise IntegrityError(f"{path} holds {found.dtype} values instead of {dtype}: restore it from a copy.")
+    return found

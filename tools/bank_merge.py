@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tools.bank_columns import Columns, ColumnWriters, Heads, Longs, UInts, blocks
+from sae.column_file import blocks
+from tools.bank_columns import Columns, ColumnWriters, Heads, Longs, UInts
 from tools.bank_manifest import SegmentEntry
 from tools.bank_row import IMAGE_BYTES
 from tools.bank_segment import Lengths, Segment, lengths_of, write_card

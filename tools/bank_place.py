@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from tools.bank_columns import path_of, sync_folder
+from sae.column_file import column_file
+from sae.whole_file import sync_folder
 from tools.bank_segment import CARD, read_card
 from tools.errors import DependencyError, IntegrityError
 
@@ -121,7 +122,7 @@ class RemotePlace:
         with self.copies.draft() as draft:
             self._fetch(name, CARD, draft)
             for file in read_card(draft, name).files:
-                path = path_of(draft, file.column)
+                path = column_file(draft, file.column)
                 self._fetch(name, path.name, draft)
                 if _sum(path) != file.sha256:
                     raise IntegrityError(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sae.feature import Frozen
+from sae.whole_file import sync_folder
 from tools.bank_columns import (
     Bytes,
     ColumnFile,
@@ -22,7 +23,6 @@ from tools.bank_columns import (
     Longs,
     UInts,
     open_columns,
-    sync_folder,
 )
 from tools.bank_manifest import SegmentEntry
 from tools.bank_row import prompt_head

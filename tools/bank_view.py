@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sae.column_file import blocks
 from tools.bank_census import Census, drawn_key
-from tools.bank_columns import Bytes, Columns, Floats, Heads, Longs, blocks
+from tools.bank_columns import Bytes, Columns, Floats, Heads, Longs
 from tools.bank_fresh import Fresh
 from tools.bank_manifest import Manifest
 from tools.bank_row import IMAGE_BYTES, BankRow

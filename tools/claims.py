@@ -38,7 +38,7 @@ class Claims:
     @contextlib.contextmanager
     def taken(self, wanted: Sequence[str]) -> Iterator[list[str]]:
         """Those of ``wanted`` that nobody else works on: ours, renewed until the block ends."""
-        token = f"{platform.node()}|{os.getpid()}|{_born(os.getpid())}|{uuid.uuid4().hex}".encode()
+        token = new_token()
         ours = self._take(wanted, token)
         ended = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(ours, token, ended), daemon=True)
@@ -51,6 +51,15 @@ class Claims:
             if ours:
                 renewal.join()
                 self._each(_RELEASE, ours, token)
+
+    def held(self, pieces: Sequence[str]) -> frozenset[str]:
+        """Those that somebody works on now."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for piece in pieces:
+                pipe.get(self._key(piece))
+            holders = cast("list[bytes | None]", pipe.execute())
+        found = zip(pieces, holders, strict=True)
+        return frozenset(piece for piece, holder in found if holder is not None and not is_dead(holder))
 
     def _key(self, piece: str) -> str:
         return keys.claim(self.kind, piece)
@@ -71,7 +80,7 @@ class Claims:
         if holder == token:
             # The answer to our own SET was lost and the command repeated.
             return True
-        if holder is None or not _is_dead(holder):
+        if holder is None or not is_dead(holder):
             return False
         milliseconds = int(self.ttl_s * 1000)
         return bool(self.client.eval(_INHERIT, 1, key, holder, token, milliseconds))
@@ -92,12 +101,20 @@ class Claims:
 def _born(process: int) -> str:
     # Kernel ticks at the start of the process, so that a reused id is not taken for its former owner.
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *facts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    # A zombie has ended, though nobody has waited for it yet.
+    return "" if state in "ZX" else facts[18]
 
 
-def _is_dead(holder: bytes) -> bool:
+def new_token() -> bytes:
+    """What this process writes into claims, so that others can tell whether it lives; another each time."""
+    return f"{platform.node()}|{os.getpid()}|{_born(os.getpid())}|{uuid.uuid4().hex}".encode()
+
+
+def is_dead(holder: bytes) -> bool:
+    """Whether the process that wrote a token is known to have ended; False of another machine's."""
     host, process, born, _ = holder.decode().split("|")
     if host != platform.node():
         return False

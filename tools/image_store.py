@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sae.whole_file import sync_folder
 from tools.errors import DependencyError, IntegrityError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class _LocalFiles:
                 for draft in drafts.values():
                     draft.unlink(missing_ok=True)
                 raise
-            list(pool.map(_sync, folders))
+            list(pool.map(sync_folder, folders))
 
 
 def _draft(path: Path) -> Path:
@@ -111,14 +112,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _name(image: str) -> str:

@@ -186,6 +186,11 @@ def queue() -> str:
     return _join("queue")
 
 
+def taken() -> str:
+    """ZSET: jobs that workers took and have not given back, by when they did, seconds since the epoch."""
+    return _join("taken")
+
+
 def idempotency(who: str, key: str) -> str:
     """STRING, expiring: what a request with this Idempotency-Key was, and the job that answers it."""
     return _join("idempotency", who, key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sae.card import DictionaryCard, read_card
-from sae.errors import BadDictionary, BadModel, ModelUnreachable, UnknownHookPoint
+from sae.errors import BadDictionary, BadModel, ModelUnreachable, UnfitRequest, UnknownHookPoint
 from sae.fingerprint import fingerprint
 from tools.device import Device, best_device, precision_of, steady_threads
 from tools.digest import digest
@@ -129,7 +129,7 @@ def translated() -> Iterator[None]:
         yield
     except ModelUnreachable as error:
         raise DependencyError(str(error)) from error
+    except (UnfitRequest, UnknownHookPoint) as error:
+        raise UsageError(str(error)) from error
     except (BadDictionary, BadModel) as error:
         raise IntegrityError(str(error)) from error
-    except UnknownHookPoint as error:
-        raise UsageError(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sae.dictionary import SparseDictionary
-from sae.errors import BadDictionary
+from sae.errors import UnfitRequest
 from sae.formats.parts import PEERS_NORM
 from sae.formats.saelens import CONSTANT_NORM
 from sae.layer_norm import LayerNorm
@@ -34,7 +34,7 @@ class Abilities(NamedTuple):
         """BadDictionary says what of it the library has no form for."""
         lacking = self._lacking(dictionary)
         if lacking is not None:
-            raise BadDictionary(f"{self.library} cannot express {lacking}; choose another format.")
+            raise UnfitRequest(f"{self.library} cannot express {lacking}; choose another format.")
 
     def _lacking(self, dictionary: SparseDictionary) -> str | None:
         architecture = dictionary.architecture

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.exports.export import export
 from sae.exports.round_trip import TOLERANCE, difference
 from sae.formats.container import Bag, open_container
@@ -46,9 +46,9 @@ def clean(path: Path, target: Path, *, flavor: str | None = None, k: int | None 
     loaded = load(path, flavor=flavor, k=k)
     contents = open_container(loaded.path)
     if contents.kind not in KINDS:
-        raise BadDictionary(f"{path} is a {contents.kind} file, which holds weights alone; use it as it is.")
+        raise UnfitRequest(f"{path} is a {contents.kind} file, which holds weights alone; use it as it is.")
     if target.exists():
-        raise BadDictionary(f"{target} exists already; give a path where nothing is.")
+        raise UnfitRequest(f"{target} exists already; give a path where nothing is.")
     removed: list[str] = []
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{target.name}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sae.card import Origin
 from sae.dictionary import SparseDictionary
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.exports.folders import write_learning, write_prisma, write_saelens, write_sparsify
 from sae.exports.round_trip import TOLERANCE, difference
 from sae.exports.single_files import write_msae, write_saev, write_torch
@@ -61,7 +61,7 @@ def export(
     """
     chosen = TARGETS.get(format)
     if chosen is None:
-        raise BadDictionary(f"Format {format!r} is unknown; have {', '.join(TARGETS)}.")
+        raise UnfitRequest(f"Format {format!r} is unknown; have {', '.join(TARGETS)}.")
     _refuse_existing(target, chosen)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
@@ -92,4 +92,4 @@ def _only_file(folder: Path) -> Path:
 
 def _refuse_existing(target: Path, chosen: Target) -> None:
     if target.is_file() or (target.is_dir() and (chosen.one_file or any(target.iterdir()))):
-        raise BadDictionary(f"{target} exists already; give a path where nothing is.")
+        raise UnfitRequest(f"{target} exists already; give a path where nothing is.")

@@ -12,7 +12,7 @@ import torch
 
 from sae.card import Origin
 from sae.dictionary import SparseDictionary
-from sae.errors import BadDictionary
+from sae.errors import UnfitRequest
 from sae.exports.abilities import AFTER_SCALE, Abilities
 from sae.exports.folders import saelens_config, spread_threshold
 from sae.exports.folding import Folded, fold
@@ -55,7 +55,7 @@ def _saev_activation(dictionary: SparseDictionary) -> dict[str, Any]:
     if dictionary.architecture == "relu":
         return {"cls": "Relu", "params": {"key": "relu", "sparsity": sparsity}}
     if dictionary.k is None:
-        raise BadDictionary(
+        raise UnfitRequest(
             "saev cannot express a batchtopk dictionary that has no k; choose another format."
         )
     ranked = {"top_k": dictionary.k, "sparsity": sparsity}
@@ -82,7 +82,7 @@ def write_msae(dictionary: SparseDictionary, folder: Path, origin: Origin | None
     if dictionary.threshold is not None:
         thresholds = spread_threshold(dictionary)
         if not bool((thresholds > 0).all()):
-            raise BadDictionary(
+            raise UnfitRequest(
                 "MSAE cannot express a threshold of 0, whose logarithm it keeps; choose another format."
             )
         model["activation.log_threshold"] = thresholds.log()

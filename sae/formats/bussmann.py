@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from sae.errors import BadDictionary
+from sae.errors import UnfitRequest
 from sae.formats.named import UNCALIBRATED
 from sae.formats.parts import PEERS_NORM, Activation, Parts, floating
 from sae.formats.reading import Format, Reading, Source
@@ -46,7 +46,7 @@ def _kind(source: Source) -> str:
         return flavor
     said = source.config.text("sae_type") or ""
     if said not in _TYPES:
-        raise BadDictionary(
+        raise UnfitRequest(
             f"its sae_type is {said[:40]!r}, not one of {', '.join(_TYPES)}; give flavor, one of "
             f"{', '.join(FLAVORS)}"
         )

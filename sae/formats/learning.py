@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sae.dictionary import Gate
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.named import UNCALIBRATED
 from sae.formats.parts import Activation, Parts, turned
 from sae.formats.reading import Format, Hints, Reading, Settings, Source
@@ -111,7 +111,7 @@ def _topk(source: Source, trainer: Settings) -> _Made:
     parts = _linear(source, "b_dec", "b_dec")
     kind, threshold = _named(source, trainer), source.one_number("threshold")
     if kind is None and threshold is not None and threshold >= 0:
-        raise BadDictionary(
+        raise UnfitRequest(
             "its weights do not tell a TopK from a BatchTopK; put its config.json beside it, or give flavor, "
             f"one of {', '.join(FLAVORS[:2])}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.parts import Activation, Parts
 from sae.formats.reading import Reading, Source
 
@@ -23,7 +23,7 @@ def read_mapped(source: Source, mapping: Mapping[str, str]) -> Reading:
     """
     unknown = [name for name in mapping if name not in NAMES]
     if unknown or "W_enc" not in mapping:
-        raise BadDictionary(
+        raise UnfitRequest(
             f"a mapping of {', '.join(mapping) or 'nothing'} was given; it must name W_enc, and may "
             f"{', '.join(NAMES[1:])}"
         )
@@ -35,7 +35,7 @@ def read_mapped(source: Source, mapping: Mapping[str, str]) -> Reading:
 def _named(source: Source, key: str) -> Tensor:
     found = source.tensors.get(key, source.tensors.get(key.removesuffix(".T")))
     if found is None:
-        raise BadDictionary(f"it holds no {key}, but {', '.join(list(source.tensors)[:12])}")
+        raise UnfitRequest(f"it holds no {key}, but {', '.join(list(source.tensors)[:12])}")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.named import UNCALIBRATED
 from sae.formats.parts import PEERS_NORM, Activation, Parts, floating
 from sae.formats.reading import Format, Hints, Reading, Source
@@ -54,7 +54,7 @@ def parse_name(name: str) -> _Name:
         _, normalise = flags[words.pop(0)], flags[words.pop(0)]
         return _Name(activation, k, normalise, float(words.pop(0)))
     except (ValueError, IndexError, KeyError) as error:
-        raise BadDictionary(
+        raise UnfitRequest(
             f"its name {name!r} does not hold the configuration, as "
             "6144_768_TopKReLU_64_RW_False_False_0.0_data.pth does; rename it so, or give flavor, one of "
             f"{', '.join(FLAVORS)}, and k for a TopK"

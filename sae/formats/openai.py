@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.container import open_container
 from sae.formats.parts import PEERS_NORM, Activation, Parts, turned
 from sae.formats.reading import Format, Reading, Source
@@ -53,7 +53,7 @@ def _activation_name(source: Source) -> str:
     said = source.around.get("activation")
     if said in ("ReLU", "TopK"):
         return str(said).lower()
-    raise BadDictionary(
+    raise UnfitRequest(
         f"its activation is {str(said)[:40]!r}, not 'ReLU' or 'TopK'; give flavor, one of "
         f"{', '.join(FLAVORS)}"
     )

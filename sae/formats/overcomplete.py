@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.bag import Bag
 from sae.formats.named import UNCALIBRATED
 from sae.formats.parts import Activation, Parts, floating, turned, vector
@@ -54,7 +54,7 @@ def _kind(source: Source) -> str:
         return flavor
     if source.k is not None or "top_k" in source.config:
         return "topk"
-    raise BadDictionary(
+    raise UnfitRequest(
         "its weights do not tell an SAE from a TopKSAE; give k for a TopK, or flavor, one of "
         f"{', '.join(FLAVORS)}"
     )
@@ -74,7 +74,7 @@ def _activation(source: Source, kind: str) -> tuple[Activation, tuple[str, ...]]
         # Its top_k is of a whole batch of unknown size, so it is no k.
         return Activation("batchtopk", k=source.k, threshold=torch.tensor(running)), ()
     if source.k is None:
-        raise BadDictionary(
+        raise UnfitRequest(
             "it lost its running threshold when it was saved; give k, per row, to stand for it"
         )
     return Activation("batchtopk", k=source.k), (UNCALIBRATED,)

@@ -11,7 +11,7 @@ from torch import Tensor
 from sae.architectures import Architecture, Sign
 from sae.card import Normalisation
 from sae.dictionary import Gate, SparseDictionary
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.layer_norm import LayerNorm
 
 PEERS_NORM = LayerNorm(eps=1e-5, ddof=1, eps_inside_root=False, inverted=True)
@@ -132,7 +132,7 @@ def floating(held: Tensor, name: str) -> Tensor:
 def _k(activation: Activation, f: int) -> int | None:
     free = activation.architecture == "batchtopk" and activation.threshold is not None
     if activation.k is None and activation.architecture in ("topk", "batchtopk") and not free:
-        raise BadDictionary("it does not hold k; give k")
+        raise UnfitRequest("it does not hold k; give k")
     if activation.k is not None and not 0 < activation.k <= f:
         raise BadDictionary(f"k is {activation.k}, with {f} features")
     return activation.k

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sae.architectures import Architecture
-from sae.errors import BadDictionary
+from sae.errors import UnfitRequest
 from sae.formats.named import named_activation
 from sae.formats.parts import PEERS_NORM, Parts
 from sae.formats.reading import Format, Reading, Source
@@ -53,7 +53,7 @@ MEANINGS: dict[str, Meaning] = {
 def _read(source: Source) -> Reading:
     meaning = MEANINGS.get(source.flavor or "")
     if meaning is None:
-        raise BadDictionary(
+        raise UnfitRequest(
             f"it holds {', '.join(list(source.tensors)[:12])}, which several libraries write and mean "
             "differently, and no configuration says whose they are; give flavor, one of "
             f"{', '.join(MEANINGS)}"

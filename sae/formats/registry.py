@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sae.errors import BadDictionary
+from sae.errors import BadDictionary, UnfitRequest
 from sae.formats.bussmann import BUSSMANN
 from sae.formats.clipscope import CLIPSCOPE, LASGROUP
 from sae.formats.hugofry import HUGOFRY
@@ -44,7 +44,7 @@ def format_of(source: Source) -> Format:
     if not source.tensors:
         raise BadDictionary("it holds no weights of a dictionary")
     listed = ", ".join(list(source.tensors)[:12]) + (", ..." if len(source.tensors) > 12 else "")
-    raise BadDictionary(
+    raise UnfitRequest(
         f"its weights are {listed}, which no known library calls them; say what they are with mapping"
     )
 
@@ -52,10 +52,10 @@ def format_of(source: Source) -> Format:
 def _flavored(source: Source, flavor: str) -> Format:
     known = [each for each in FORMATS if flavor == each.name or flavor in each.flavors]
     if not known:
-        raise BadDictionary(f"there is no flavor {flavor!r}; have {', '.join(flavors())}")
+        raise UnfitRequest(f"there is no flavor {flavor!r}; have {', '.join(flavors())}")
     found = next((each for each in known if each.claims(source)), None)
     if found is None:
-        raise BadDictionary(
+        raise UnfitRequest(
             f"it does not hold what a file of {flavor} does, but {', '.join(list(source.tensors)[:12])}"
         )
     return found

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sae.activations import FeatureReader
-from sae.errors import BadDictionary, NoTextTower, UnfitMethod
-from sae.hook_point import POOLED
+from sae.errors import UnfitRequest
+from sae.text_space import embed_texts
 
 KEPT = 10
 """Features of a word that count on an image."""
@@ -40,7 +40,7 @@ def feature_target(reader: FeatureReader, index: int) -> Target:
     """One feature; its activation is the score. BadDictionary where there is no such feature."""
     n = reader.dictionary.n_features
     if not 0 <= index < n:
-        raise BadDictionary(f"Feature {index} is not in this dictionary; it has 0 to {n - 1}.")
+        raise UnfitRequest(f"Feature {index} is not in this dictionary; it has 0 to {n - 1}.")
     return Target(functional.one_hot(torch.tensor(index), n).float())
 
 
@@ -56,20 +56,12 @@ def word_target(
 
     On an image the ``keep`` largest products of weight and activation are added up. ``among``: other words
     of the same vocabulary; what the embeddings of all have in common, the gap between texts and images, is
-    taken off, without them that of the bare template. UnfitMethod unless the dictionary reads the image
-    embedding of a model that embeds texts beside it.
+    taken off, without them that of the bare template. Errors as of ``embed_texts``.
     """
-    if not reader.backbone.has_text:
-        raise NoTextTower("This backbone has no text tower; use a multimodal one such as CLIP.")
-    if reader.hook_point != POOLED:
-        raise UnfitMethod(
-            f"Features at hook point {reader.hook_point!r} do not lie in the space of texts; "
-            f"use a dictionary at {POOLED!r}."
-        )
     others = [each for each in among if each != word] or [""]
     texts = [template.replace("{}", each).strip() for each in (word, *others)]
     with torch.no_grad():
-        embedded = functional.normalize(reader.backbone.encode_text(texts).float(), dim=-1)
+        embedded = functional.normalize(embed_texts(reader, texts), dim=-1)
         gap = embedded.mean(0) if among else embedded[1:].mean(0)
         directions = functional.normalize(reader.dictionary.W_dec.float(), dim=-1)
         cosine = directions @ functional.normalize(embedded[0] - gap, dim=-1).to(directions)

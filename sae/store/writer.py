@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sae.errors import BadStore, WrongStore
+from sae.folder_lock import LOCK_FILE, folder_lock
 from sae.store.finish import finished
 from sae.store.manifest import (
     IMAGES,
@@ -37,9 +37,8 @@ from sae.store.manifest import (
     shard_name,
 )
 from sae.store.moments import Moments, merged, moments_of, no_moments
-from sae.whole_file import whole_file
+from sae.whole_file import sync_folder, whole_file
 
-LOCK_FILE = ".lock"
 _PARTIAL = re.compile(r"\.\d+-[0-9a-f]{8}-(plan\.json|manifest\.json|\d{5,}\.(bin|json|jsonl))")
 """A name of ``whole_file``'s."""
 TORCH: dict[Dtype, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -74,15 +73,15 @@ class StoreWriter:
         )
         # Renames are on disk before the record that vouches for them.
         for name in (IMAGES, *held):
-            _sync_folder(self.folder / name)
+            sync_folder(self.folder / name)
         _write(self._record(number), as_json(ShardRecord(shard=shard, moments=writer.moments())))
-        _sync_folder(self.folder / SHARDS)
+        sync_folder(self.folder / SHARDS)
 
     def finish(self) -> Manifest:
         """Write manifest.json over all shards. BadStore when one is missing or none holds an image."""
         manifest = finished(self.folder, self.plan)
         _write(self.folder / MANIFEST_FILE, as_json(manifest))
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         return manifest
 
     def _open(self, files: ExitStack, part: HookPart, *, number: int) -> BinaryIO:
@@ -198,7 +197,7 @@ def _begin(folder: Path, plan: Plan) -> None:
     else:
         # First of all: it is what tells a store that was begun from somebody's folder.
         _write(folder / PLAN_FILE, as_json(plan))
-        _sync_folder(folder)
+        sync_folder(folder)
     for name in (SHARDS, IMAGES, *(part.folder for part in plan.parts)):
         (folder / name).mkdir(exist_ok=True)
         _sweep(folder / name)
@@ -213,9 +212,9 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with (folder / LOCK_FILE).open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(folder_lock(folder))
         except BlockingIOError:
             raise WrongStore(
                 f"{folder} is being written by another process; wait for it or stop it."
@@ -228,14 +227,6 @@ def _write(path: Path, raw: bytes) -> None:
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sum(raw: bytes) -> FileSum:

@@ -13,6 +13,11 @@ from sae.straight_through import jump_relu
 from sae.trainer.measure import CENTRES
 from sae.trainer.recipe import Decoder, Recipe
 
+CALIBRATED_ON = 1 << 22
+"""Pre-activations that a first threshold is read off, at most."""
+LEAST_THRESHOLD = 0.001
+"""A first threshold is at least this."""
+
 
 class Coder(nn.Module):
     """Encoder, activation and decoder of a recipe; what the recipe lacks stays 0 or 1 and does not learn."""
@@ -35,20 +40,33 @@ class Coder(nn.Module):
         self.W_enc = nn.Parameter(_encoder(directions, recipe, generator))
         self.b_enc = nn.Parameter(torch.zeros(self.n_features), requires_grad=recipe.encoder.bias)
         self.b_dec = nn.Parameter(_bias(width, recipe.decoder, sample), requires_grad=recipe.decoder.bias)
-        self._extras(width, recipe)
+        self._extras(width, recipe, sample)
         self.register_buffer("idle", torch.zeros(self.n_features, dtype=torch.int64))
         self.register_buffer("floor", torch.tensor(-1.0))
 
-    def _extras(self, width: int, recipe: Recipe) -> None:
+    def _extras(self, width: int, recipe: Recipe, sample: Tensor | None) -> None:
         jumps, gates = recipe.architecture == "jumprelu", recipe.architecture == "gated"
         affine = recipe.input.affine
-        start = torch.tensor(recipe.jump.start)
-        start = torch.full((self.n_features,), float(start.log() if recipe.jump.log else start))
-        self.theta = nn.Parameter(start, requires_grad=jumps)
         self.r_mag = nn.Parameter(torch.zeros(self.n_features), requires_grad=gates)
         self.b_mag = nn.Parameter(torch.zeros(self.n_features), requires_grad=gates)
         self.gain = nn.Parameter(torch.ones(width), requires_grad=affine)
         self.shift = nn.Parameter(torch.zeros(width), requires_grad=affine)
+        start = torch.tensor(self._first_threshold(sample) if jumps else 1.0)
+        start = torch.full((self.n_features,), float(start.log() if recipe.jump.log else start))
+        self.theta = nn.Parameter(start, requires_grad=jumps)
+
+    @torch.no_grad()
+    def _first_threshold(self, sample: Tensor | None) -> float:
+        """What k pre-activations a row of the sample exceed where that is asked for."""
+        start, k = self.recipe.jump.start, self.recipe.k
+        if start != "calibrated":
+            return start
+        if sample is None or k is None:
+            raise ValueError("A calibrated jump.start needs rows and k.")
+        spread = sample[:: -(-len(sample) * self.n_features // CALIBRATED_ON)].cpu()
+        ranked = self.pre_activations(spread).flatten()
+        above = min(k * len(spread), ranked.numel() - 1)
+        return max(LEAST_THRESHOLD, float(ranked.kthvalue(ranked.numel() - above).values))
 
     @property
     def directions(self) -> Tensor:
@@ -172,10 +190,11 @@ def _directions(
 
 
 def _encoder(directions: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    n_features, width = directions.shape
     scale = recipe.encoder.start_scale
+    scale = 2 * width / n_features if scale == "balanced" else scale
     if recipe.encoder.start == "transpose":
         return directions.T.clone() if scale == 1 else directions.T.mul(scale)
-    n_features, width = directions.shape
     return _uniform(width, n_features, generator, bound=scale * width**-0.5)
 
 

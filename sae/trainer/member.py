@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class Member:
         """One update on (b, d) activations; ``at`` counts steps from 0."""
         batch = prepare(x, self.recipe.input, by=self.measured)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(at)
+            group["lr"] = self.rate(at) * group["share"]
         outcome = self._gradients(self.coder, batch, self._knobs(at))
         update(self.coder, self.optimiser, clip=self.recipe.optimiser.clip)
         self._after(batch, outcome, at)
@@ -160,14 +160,20 @@ def cuts(recipe: Recipe, n_features: int, *, generator: torch.Generator) -> tupl
 
 def _looks(recipe: Recipe) -> bool:
     """Whether the first weights depend on rows."""
-    return recipe.decoder.start == "data" or recipe.decoder.bias_start != "zeros"
+    calibrated = recipe.architecture == "jumprelu" and recipe.jump.start == "calibrated"
+    return recipe.decoder.start == "data" or recipe.decoder.bias_start != "zeros" or calibrated
 
 
 def _optimiser(coder: Coder, recipe: Recipe) -> torch.optim.Optimizer:
     how = recipe.optimiser
     learnt = [weight for weight in coder.parameters() if weight.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for weight in learnt if weight is not coder.theta], "share": 1.0},
+        {"params": [weight for weight in learnt if weight is coder.theta], "share": recipe.jump.rate},
+    ]
     kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
     }
-    return kinds[how.kind](learnt, betas=how.betas, eps=how.eps, weight_decay=how.weight_decay)
+    groups = [group for group in groups if group["params"]]
+    return kinds[how.kind](groups, betas=how.betas, eps=how.eps, weight_decay=how.weight_decay)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from sae.architectures import Sign
 from sae.feature import Frozen
@@ -44,8 +44,9 @@ class Encoder(Frozen):
     bias: bool = True
     start: Literal["transpose", "kaiming"] = "transpose"
     """transpose: the decoder's transpose; kaiming: uniform up to 1 / sqrt(d)."""
-    start_scale: float = Field(default=1.0, gt=0)
-    """What that is multiplied by."""
+    start_scale: PositiveFloat | Literal["balanced"] = 1.0
+    """What that is multiplied by; balanced: 2 d / F, at which random unit directions and their transpose
+    rebuild a row at its own length while half of the features are active, as relu's and gated's begin."""
 
 
 class Decoder(Frozen):
@@ -73,13 +74,17 @@ class Decoder(Frozen):
 class Jump(Frozen):
     """Thresholds of jumprelu and their straight-through gradient."""
 
-    start: float = Field(default=0.001, gt=0)
+    start: PositiveFloat | Literal["calibrated"] = 0.001
+    """calibrated: the one threshold that k first pre-activations a row exceed."""
     bandwidth: float = Field(default=0.001, gt=0)
+    """Width of the kernel, in the scale of pre-activations."""
     kernel: Literal["rectangle", "triangle", "epanechnikov", "gaussian", "logistic", "silverman"] = (
         "rectangle"
     )
     log: bool = True
     """Whether log θ is learnt, so that θ stays above 0, or θ itself."""
+    rate: float = Field(default=1.0, gt=0)
+    """Learning rate of the thresholds over that of the weights, which pre-activations move with."""
 
 
 class Threshold(Frozen):
@@ -206,7 +211,8 @@ class Recipe(Frozen):
     """Features over the activation's width, in place of n_features."""
     architecture: Literal["relu", "topk", "batchtopk", "jumprelu", "gated"] = "topk"
     k: int | None = Field(default=None, gt=0)
-    """Activations kept a row, topk and batchtopk (there on average); the target L0 of l0-target."""
+    """Activations kept a row, topk and batchtopk (there on average); the L0 that l0-target aims at and that a
+    calibrated jumprelu begins with."""
     k_start: int | None = Field(default=None, gt=0)
     """k at the first step, from where it falls (or rises) linearly."""
     k_anneal: float = Field(default=0.0, ge=0)
@@ -252,7 +258,8 @@ def _sizes(recipe: Recipe) -> str | None:
 
 
 def _k(recipe: Recipe) -> str | None:
-    needs = recipe.architecture in ("topk", "batchtopk") or recipe.loss.sparsity == "l0-target"
+    calibrated = recipe.architecture == "jumprelu" and recipe.jump.start == "calibrated"
+    needs = recipe.architecture in ("topk", "batchtopk") or recipe.loss.sparsity == "l0-target" or calibrated
     return "k is missing" if needs and recipe.k is None else None
 
 

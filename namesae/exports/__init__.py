@@ -1,0 +1,1 @@
+"""Formats in which named features leave: a module each, with what writes it."""

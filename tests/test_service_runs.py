@@ -1,0 +1,490 @@
+"""Namings asked of the service: accepted before they begin, stopped and resumed, never drawn twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.records import Explanation, Proposal
+from agent.request import Request, RunSettings
+from agent.runs import Drained
+from namesae.api import name as name_now
+from namesae.forking import ForkOrder
+from namesae.service import jobs as jobs_module
+from namesae.service.errors import Conflict, NotFound, QueueFull
+from namesae.service.jobs import Jobs
+from namesae.service.orders import NameOrder, RuleOrder
+from namesae.service.service import Service
+from namesae.settings import load_settings
+from namesae.wiring import open_state, open_workbench
+from sae.feature import Feature
+from tests.command_line import plant
+from tests.served_runs import Served, Working, in_the_first_score, paint_once, until
+from tools import keys
+from tools.errors import UsageError
+
+CLEAR, DEAD = 4, 8
+
+
+@pytest.fixture
+def served(
+    redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Served]:
+    plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
+    paint_once(monkeypatch)
+    settings = load_settings()
+    with open_state(settings) as state:
+        yield Served(settings, state, Service(settings, state))
+
+
+def order(index: int = CLEAR, **changes: Any) -> NameOrder:
+    return NameOrder(feature=f"fake#{index}", proposer="lexical", **changes)
+
+
+def explained(served: Served, run: str) -> Explanation:
+    row = served.state.runs.row(run)
+    assert row is not None and row.explanation is not None
+    return row.explanation
+
+
+def essence(told: Explanation) -> tuple[object, ...]:
+    return told.name, told.verdict, told.sealed, told.rivals, told.images.search
+
+
+def test_a_naming_is_on_record_before_it_begins_and_is_watched_to_its_end(served: Served) -> None:
+    runs = served.service.runs
+    asked = runs.start(order(), who="ann", key="k")
+    assert (asked.state, asked.feature, asked.verdict, asked.limit_images) == ("queued", "fake#4", None, 100)
+    assert Jobs(served.state.client).get(asked.run).who == "ann" and runs.events(asked.run) == []
+    assert "has not ended" in runs.markdown(asked.run)
+    served.work()
+    told = runs.status(asked.run)
+    assert (told.state, told.name, told.verdict, told.stored) == ("ended", "striped fish", "named", False)
+    assert told.search_images == explained(served, asked.run).images.search > 0
+    entries = runs.events(asked.run)
+    assert (entries[0].event.what.kind, entries[-1].event.what.kind) == ("started", "ended")
+    assert told.last_event == entries[-1].id and runs.events(asked.run, after=entries[-2].id) == [entries[-1]]
+    assert runs.trace(asked.run).explanation == explained(served, asked.run)
+    page = runs.markdown(asked.run)
+    assert "**striped fish** is the name of fake\\#4." in page and "## Rivals" in page and "| AUROC |" in page
+
+
+def test_the_stored_answer_needs_no_job(served: Served) -> None:
+    runs, jobs = served.service.runs, Jobs(served.state.client)
+    first = runs.start(order(DEAD), who="ann", key="k")
+    served.work()
+    again = runs.start(order(DEAD), who="ann")
+    assert (again.run, again.state, again.stored) == (first.run, "ended", True)
+    assert runs.start(order(DEAD), who="ann", key="k").stored is False
+    assert runs.start(order(DEAD), who="ann", key="other").stored
+    assert runs.start(order(DEAD), who="ann", key="other").stored
+    assert len(jobs.list()) == 1 and jobs.waiting() == 0
+    with pytest.raises(Conflict, match="Idempotency-Key"):
+        runs.start(order(DEAD, seed=3), who="ann", key="k")
+
+
+def test_again_is_one_new_run_however_many_ask(served: Served) -> None:
+    runs = served.service.runs
+    first = runs.start(order(DEAD), who="ann")
+    served.work()
+    with ThreadPoolExecutor(10) as pool:
+        told = list(pool.map(lambda _: runs.start(order(DEAD, again=True), who="ann").run, range(50)))
+    assert len(set(told)) == 1 and told[0] != first.run
+    served.work()
+    third = runs.start(order(DEAD, again=True), who="ann", key="k")
+    served.work()
+    assert runs.start(order(DEAD, again=True), who="ann", key="k").run == third.run != told[0]
+    assert [each.run for each in runs.list()] == [third.run, told[0], first.run]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "sentence"),
+    [
+        (NameOrder(feature="fak#1"), NotFound, "Dictionary 'fak' does not exist; there are .*fake"),
+        (NameOrder(feature="fake#999"), NotFound, "fake has features 0 to"),
+        (NameOrder(feature="fake#1", proposer="openai"), UsageError, "OPENAI_API_KEY is not set"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(
+    served: Served, asked: NameOrder, error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        served.service.runs.start(asked, who="ann")
+    assert served.state.client.keys("*") == []
+
+
+def test_no_folder_is_reached_by_its_path(served: Served, tmp_path: Path) -> None:
+    from namesae.dictionaries import find_dictionary, shipped_folder
+
+    path = str(shipped_folder() / "sandbox")
+    assert find_dictionary(path, served.settings).folder is not None
+    with pytest.raises(NotFound):
+        served.service.runs.start(NameOrder(feature=f"{path}#1"), who="ann")
+
+
+def test_an_unknown_price_is_refused_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_MODEL", "nobody-knows-it")
+    service = Service(load_settings(), served.state)
+    with pytest.raises(UsageError, match="price of openai:nobody-knows-it is unknown"):
+        service.runs.start(NameOrder(feature="fake#1"), who="ann")
+
+
+def test_a_full_queue_accepts_nothing(served: Served) -> None:
+    runs = served.service.runs
+    runs.jobs.most_waiting = 2
+    for seed in range(2):
+        runs.start(order(DEAD, seed=seed), who="ann")
+    with pytest.raises(QueueFull):
+        runs.start(order(DEAD, seed=7), who="ann")
+    assert len(runs.list()) == 2 and jobs_module.MOST_WAITING == 1000
+
+
+def test_paused_in_the_queue_it_waits_until_it_is_resumed(served: Served) -> None:
+    runs = served.service.runs
+    run = runs.start(order(DEAD), who="ann").run
+    assert runs.pause(run).state == "paused" == runs.pause(run).state
+    served.work()
+    assert runs.status(run).state == "paused" and runs.events(run) == []
+    assert runs.resume(run, who="bob").state == "queued"
+    served.work()
+    assert runs.status(run).verdict == "dead"
+    for change in (runs.pause, runs.cancel, lambda run: runs.resume(run, who="ann")):
+        with pytest.raises(Conflict, match="has ended: dead"):
+            change(run)
+
+
+def test_paused_at_work_it_goes_on_where_it_stopped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = served.service.runs
+    run = runs.start(order(), who="ann").run
+    served.work()
+    whole = explained(served, run)
+    served.state.client.flushdb()
+    assert runs.start(order(), who="ann").run == run
+    with monkeypatch.context() as patch:
+        in_the_first_score(patch, runs.pause)
+        served.work()
+    paused = runs.status(run)
+    assert (paused.state, paused.node, paused.verdict) == ("paused", "score", None)
+    assert paused.search_images > 0
+    scored = [each.event.what.kind for each in runs.events(run)].count("scored")
+    assert scored == 1
+    runs.resume(run, who="ann")
+    served.work()
+    assert essence(explained(served, run)) == essence(whole)
+    assert [each.event.what.kind for each in runs.events(run)].count("started") == 2
+    assert served.drawn_twice() == []
+
+
+def test_asking_again_for_a_paused_run_resumes_it(served: Served) -> None:
+    runs = served.service.runs
+    run = runs.start(order(DEAD), who="ann").run
+    runs.pause(run)
+    assert runs.start(order(DEAD), who="ann").state == "queued"
+    served.work()
+    assert runs.status(run).state == "ended"
+
+
+def test_cancelled_in_the_queue_it_never_begins(served: Served) -> None:
+    runs = served.service.runs
+    run = runs.start(order(), who="ann").run
+    cancelled = runs.cancel(run)
+    assert (cancelled.state, cancelled.verdict, cancelled.name) == ("cancelled", "cancelled", None)
+    assert Jobs(served.state.client).get(run).state == "cancelled"
+    assert [each.event.what.kind for each in runs.events(run)] == ["ended"]
+    served.work()
+    assert [each.event.what.kind for each in runs.events(run)] == ["ended"]
+    assert runs.cancel(run) == cancelled
+    assert explained(served, run).code == "on_request"
+    with pytest.raises(Conflict):
+        runs.resume(run, who="ann")
+    anew = runs.start(order(), who="ann")
+    assert anew.run != run and anew.state == "queued"
+
+
+def test_cancelled_at_work_it_ends_within_a_step(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = served.service.runs
+    run = runs.start(order(), who="ann").run
+    in_the_first_score(monkeypatch, runs.cancel)
+    served.work()
+    told = runs.status(run)
+    assert (told.state, told.verdict) == ("cancelled", "cancelled")
+    assert Jobs(served.state.client).get(run).state == "cancelled"
+    kinds = [each.event.what.kind for each in runs.events(run)]
+    assert kinds.count("scored") == 1 and kinds[-1] == "ended"
+    kept = explained(served, run)
+    assert kept.evidence is not None and kept.evidence.trials and kept.name is None
+    assert kept.images.search == told.search_images > 0
+    assert served.state.runs.find(request_of(served, run)) is None
+
+
+def request_of(served: Served, run: str) -> Request:
+    (line,) = served.state.runs.lines([run])
+    return line.request
+
+
+def test_a_run_of_the_command_line_is_seen_paused_and_resumed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, seen = served.service.runs, list[str]()
+
+    def pause(run: str) -> None:
+        seen.append(runs.status(run).state)
+        runs.pause(run)
+
+    with monkeypatch.context() as patch, pytest.raises(Drained):
+        in_the_first_score(patch, pause)
+        open_workbench("fake", served.settings, state=served.state).name(CLEAR)
+    (status,) = runs.list()
+    assert (seen, status.state, status.feature) == (["running"], "paused", "fake#4")
+    assert runs.resume(status.run, who="ann").state == "queued"
+    served.work()
+    assert runs.status(status.run).name == "striped fish"
+    assert served.drawn_twice() == []
+
+
+def test_a_run_that_nobody_works_on_is_stopped_and_can_be_cancelled(served: Served) -> None:
+    runs = served.service.runs
+    bench = open_workbench("fake", served.settings, state=served.state)
+    run = served.state.runs.begin(bench.request(CLEAR), now=time.time())
+    assert runs.status(run).state == "stopped"
+    with pytest.raises(Conflict, match="is stopped, so there is nothing to pause"):
+        runs.pause(run)
+    assert runs.cancel(run).state == "cancelled"
+    assert name_now("fake#4").run != run
+    assert runs.list(state="ended")[0].name == "striped fish"
+
+
+def test_a_name_under_review_waits_and_goes_on_with_the_ruling(served: Served) -> None:
+    runs = served.service.runs
+    run = runs.start(order(review=True), who="ann").run
+    with pytest.raises(Conflict, match="is queued, and no name of it waits"):
+        runs.rule(RuleOrder(run=run, action="accept"), who="bob")
+    served.work()
+    assert runs.status(run).state == "waiting" == runs.start(order(review=True), who="ann").state
+    for change in (runs.pause, lambda run: runs.resume(run, who="ann")):
+        with pytest.raises(Conflict, match=r"review|nothing to pause"):
+            change(run)
+    ruled = RuleOrder(run=run, action="accept", why="clear")
+    assert runs.rule(ruled, who="bob").state == "queued" == runs.rule(ruled, who="bob").state
+    with pytest.raises(Conflict, match="bob chose to accept"):
+        runs.rule(RuleOrder(run=run, action="reject"), who="eve")
+    served.work()
+    review = explained(served, run).review
+    assert review is not None and (review.who, review.decision, review.why) == ("bob", "accepted", "clear")
+    assert runs.status(run).state == "ended"
+    with pytest.raises(Conflict, match="has ended"):
+        runs.rule(ruled, who="bob")
+
+
+def test_a_retest_comes_back_with_the_next_question_and_can_be_cancelled(served: Served) -> None:
+    runs = served.service.runs
+    run = runs.start(order(review=True), who="ann").run
+    served.work()
+    with pytest.raises(UsageError):
+        runs.rule(RuleOrder(run=run, action="retest", name="qwertyuiop"), who="bob")
+    runs.rule(RuleOrder(run=run, action="retest", name="fish"), who="bob")
+    served.work()
+    question = runs.trace(run).question
+    assert question is not None and (question.name, question.turn) == ("fish", 1)
+    assert runs.cancel(run).state == "cancelled" and served.state.runs.waiting() == []
+    assert Jobs(served.state.client).get(run).state == "cancelled"
+
+
+def test_a_ruling_that_comes_before_the_wait_is_seen_is_not_forgotten(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = served.service.runs
+    run, ask = runs.start(order(review=True), who="ann").run, served.state.runs.ask
+
+    def ruled_at_once(self: Any, question: Any, *, now: float) -> Any:
+        told = ask(question, now=now)
+        runs.rule(RuleOrder(run=run, action="accept"), who="bob")
+        return told
+
+    monkeypatch.setattr(type(served.state.runs), "ask", ruled_at_once)
+    served.work()
+    assert runs.status(run).state == "ended"
+
+
+def test_a_fork_is_a_run_of_its_own_and_found_again(served: Served) -> None:
+    runs = served.service.runs
+    origin = runs.start(order(), who="ann").run
+    served.work()
+    whole = explained(served, origin)
+    step = next(each for each in runs.trace(origin).steps if each.next == "conclude")
+    prompts = (Proposal(prompt="red fish", intent="explore"),)
+    asked = ForkOrder(run=origin, step=step.number, add=prompts)
+    forked = runs.fork(asked, who="ann", key="k")
+    assert (forked.state, forked.forked_from) == ("queued", origin)
+    assert runs.fork(asked, who="ann", key="k").run == forked.run
+    assert runs.events(forked.run)[-1].event.what.kind == "forked"
+    served.work()
+    told = runs.status(forked.run)
+    assert told.state == "ended" and explained(served, origin) == whole
+    assert runs.fork(asked, who="ann").stored
+    assert served.drawn_twice() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"run": "fake-0-none-0"}, NotFound),
+        ({"step": 999}, UsageError),
+        ({"proposer": "sing"}, UsageError),
+        ({"images": -1}, UsageError),
+        ({"usd": -1.0}, UsageError),
+        ({"seed": -1}, UsageError),
+        ({"drop": ("a fish",)}, UsageError),
+        ({"add": (Proposal(prompt="qwertyuiop", intent="explore"),)}, UsageError),
+    ],
+)
+def test_a_fork_that_cannot_be_is_refused_in_a_sentence(
+    served: Served, change: dict[str, Any], error: type[Exception]
+) -> None:
+    runs = served.service.runs
+    origin = runs.start(order(DEAD), who="ann").run
+    served.work()
+    told: dict[str, Any] = {"run": origin, "step": 0, **change}
+    with pytest.raises(error) as raised:
+        runs.fork(ForkOrder(**told), who="ann")
+    assert "\n" not in str(raised.value) and len(runs.list()) == 1
+
+
+def test_a_dictionary_that_changed_fails_the_job_in_a_sentence(served: Served) -> None:
+    runs = served.service.runs
+    request = Request(feature=Feature(dictionary="fake", index=1), models="others", proposer="lexical")
+    run = served.state.runs.begin(request, now=time.time())
+    runs.resume(run, who="ann")
+    served.work()
+    told = runs.status(run)
+    assert told.state == "failed" and "other models" in (told.error or "")
+    assert runs.cancel(run).state == "cancelled"
+
+
+def test_a_limit_before_the_first_image_ends_the_job_and_says_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    settings = load_settings()
+    runs = Service(settings, served.state).runs
+    asked = NameOrder(feature="fake#1", proposer="openai", cost_limit=0.0)
+    run = runs.start(asked, who="ann").run
+    served._replace(settings=settings).work()
+    told = runs.status(run)
+    assert (told.state, told.verdict, told.usd) == ("ended", "failed", 0.0)
+    assert "limit of $0 for the LLM" in (told.error or "")
+    assert Jobs(served.state.client).get(run).exit_code == 4
+    # A failure is no answer, and the same request is the same run.
+    assert runs.start(asked, who="ann") == told
+    assert runs.start(asked.model_copy(update={"again": True}), who="ann").state == "queued"
+
+
+def test_a_worker_with_other_settings_does_not_go_on_with_a_run(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    service = Service(load_settings(), served.state)
+    run = service.runs.start(NameOrder(feature="fake#1", proposer="openai"), who="ann").run
+    served.work()
+    assert "OPENAI_API_KEY is not set" in (service.runs.status(run).error or "")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    service.runs.resume(run, who="ann")
+    served._replace(settings=load_settings()).work()
+    assert "than this worker asks" in (service.runs.status(run).error or "")
+    assert service.runs.events(run) == []
+
+
+def test_a_worker_that_is_told_to_leave_gives_its_job_back_to_the_head(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, worker = served.service.runs, None
+    first, second = (runs.start(order(seed=seed), who="ann").run for seed in (0, 1))
+    until_stopped: list[str] = []
+
+    def stop(run: str) -> None:
+        until_stopped.append(run)
+        assert worker is not None
+        worker.stop_it.number = 15
+
+    with monkeypatch.context() as patch:
+        in_the_first_score(patch, stop)
+        worker = Working(served.settings)
+        worker.join(60)
+    assert until_stopped == [first] and not worker.is_alive()
+    assert [runs.status(run).state for run in (first, second)] == ["queued", "queued"]
+    assert served.state.client.lrange(keys.queue(), 0, -1) == [first.encode(), second.encode()]
+    served.work()
+    assert {runs.status(run).state for run in (first, second)} == {"ended"} and served.drawn_twice() == []
+
+
+def test_a_worker_waits_and_serves_one_after_another(served: Served) -> None:
+    worker, runs = Working(served.settings), served.service.runs
+    asked = [runs.start(order(DEAD, seed=seed), who="ann").run for seed in range(3)]
+    until(lambda: all(runs.status(run).state == "ended" for run in asked))
+    worker.stop()
+
+
+def test_lists_are_filtered_and_fast(served: Served) -> None:
+    runs = served.service.runs
+    bench = open_workbench("fake", served.settings, state=served.state)
+    for at in range(60):
+        request = bench.request(at % 12).model_copy(update={"settings": RunSettings(seed=at)})
+        served.state.runs.begin(request, now=1000.0 + at)
+    runs.start(order(DEAD), who="ann")
+    served.work()
+    assert [each.started for each in runs.list(limit=3)][1:] == [1059.0, 1058.0]
+    assert {each.feature for each in runs.list(feature="fake#1")} == {"fake#1"}
+    assert len(runs.list(feature="fake#1")) == 5 and runs.list(dictionary="fak") == ()
+    assert [each.verdict for each in runs.list(state="ended")] == ["dead"]
+    assert [each.started for each in runs.list(before=1002.0)] == [1001.0, 1000.0]
+    assert len(runs.list(dictionary="fake", state="stopped", limit=70)) == 60
+    assert fastest(lambda: runs.list(limit=50)) < 0.05
+
+
+def fastest(work: Callable[[], object]) -> float:
+    """Processor seconds of the quickest of a few: other work on the machine does not lengthen them much."""
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        work()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def test_what_is_not_there_is_said(served: Served) -> None:
+    runs = served.service.runs
+    for look in (runs.status, runs.trace, runs.events, runs.markdown, runs.pause, runs.cancel):
+        with pytest.raises(NotFound, match="'nobody' does not exist"):
+            look("nobody")
+    run = runs.start(order(DEAD), who="ann").run
+    for wrong in ("-", "+", "x", "1-", "1-2-3", ""):
+        with pytest.raises(UsageError, match="is not the id of an event"):
+            runs.events(run, after=wrong)
+
+
+def test_a_run_of_before_the_briefs_is_read_once_and_kept(served: Served) -> None:
+    runs = served.service.runs
+    run = runs.start(order(DEAD), who="ann").run
+    served.work()
+    whole = runs.status(run)
+    served.state.client.hdel(keys.run(run), "brief")
+    assert runs.status(run) == whole and served.state.client.hexists(keys.run(run), "brief")
+    served.state.client.hset(keys.run(run), "request", "{}")
+    assert runs.list() == ()
+
+
+def test_markdown_shows_texts_as_they_are(served: Served) -> None:
+    from namesae.service.trace_markdown import escaped, trace_markdown
+    from tests.recorded_runs import recorded_trace
+
+    hostile = "<script>alert(1)</script> [x](javascript:1) `a` | b\n# c"
+    page = trace_markdown(recorded_trace(served.state.images, text=hostile))
+    assert "<script" not in page.replace("\\<script", "").replace(f"  {hostile.splitlines()[0]}", "")
+    assert "](java" not in page.replace("\\](java", "").replace(hostile.splitlines()[0], "")
+    assert escaped("1. a") == "1\\. a" and escaped("- a") == "\\- a" and escaped("a - b. c") == "a - b. c"
