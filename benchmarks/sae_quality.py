@@ -145,7 +145,8 @@ def next_weight(of: Sequence[Trained], k: int) -> float | None:
         nearest = below or above
         return None if nearest is None else nearest.weight * min(5.0, max(0.2, nearest.l0 / k))
     share = math.log(k / above.l0) / math.log(max(below.l0, 0.05) / above.l0)
-    return above.weight * (below.weight / above.weight) ** min(0.85, max(0.15, share))
+    ratio = math.log(below.weight / above.weight)
+    return above.weight * math.exp(min(0.85, max(0.15, share)) * ratio)
 
 
 def around(of: Sequence[Trained], k: int) -> tuple[Trained | None, Trained | None]:

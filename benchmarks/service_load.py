@@ -59,6 +59,8 @@ class Question(NamedTuple):
 
     what: str
     path: Callable[[random.Random], str]
+    part: float = 1.0
+    """Of the rate."""
 
 
 QUESTIONS = (
@@ -69,7 +71,7 @@ QUESTIONS = (
         lambda rng: f"/api/v1/dictionaries/{NAME}/features?sort=auroc&cursor={rng.randrange(99_000)}",
     ),
     Question("grid page (HTML)", lambda rng: f"/d/{NAME}?cursor={rng.randrange(99_000)}"),
-    Question("search by name (API)", lambda rng: f"/api/v1/search?q={words(rng)}&dictionary={NAME}"),
+    Question("search by name (API)", lambda rng: f"/api/v1/search?q={words(rng)}&dictionary={NAME}", 0.2),
 )
 
 
@@ -136,12 +138,7 @@ def same(path: str) -> Iterator[str]:
 @contextlib.contextmanager
 def service(home: Path) -> Iterator[str]:
     """The service as shipped, without a worker: its URL."""
-    environment = {
-        **os.environ,
-        "NAMESAE_HOME": str(home),
-        "NAMESAE_FAKES": "1",
-        "NAMESAE_PROPOSER": "lexical",
-    }
+    chosen = {"NAMESAE_HOME": str(home), "NAMESAE_FAKES": "1", "NAMESAE_PROPOSER": "lexical"}
     command = [sys.executable, "-m", "namesae", "serve", "--port", "0", "--no-worker"]
     process = subprocess.Popen(command, env={**os.environ, **chosen}, stderr=subprocess.PIPE, text=True)
     try:
@@ -184,6 +181,7 @@ def until_up(url: str) -> None:
 
 def compare(question: Question, ours: str, theirs: str, *, store: Any, load: Load) -> None:
     """One kind of request against the bare application that gives as many bytes."""
+    load = Load(question.part * load.rate, load.seconds)
     size = len(httpx.get(ours + next(paths_of(question, 1)), trust_env=False, timeout=60).content)
     store.set(f"{VALUE}:{size}", b"x" * size)
     here: list[float] = []

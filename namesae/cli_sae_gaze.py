@@ -39,7 +39,7 @@ def visualize(
     \b
     Examples:
       namesae sae visualize sandbox#68 --steps 64 --out fish.png
-      namesae sae visualize sandbox-patch#12 --steps 64 --seeds 2 --out patches.png
+      namesae sae visualize sandbox-patch#12 --out patches.png
     """
     from namesae.sae_gazing import VisualizeWanted, draw_visualisation
     from namesae.sae_images import image_choice

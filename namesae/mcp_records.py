@@ -61,8 +61,8 @@ class FeatureAnswer(Frozen):
 
     feature: str = Field(description="DICTIONARY#INDEX")
     uri: str
-    named: bool = Field(description="Whether there is an answer at all; without one most fields are null.")
-    name: str | None = None
+    answered: bool = Field(description="Whether anybody named it yet; if not, most fields are null.")
+    name: str | None = Field(default=None, description="Null also where the verdict is that no name holds.")
     verdict: VerdictKind | None = None
     confidence: float | None = Field(default=None, description="0 to 1, from the sealed figures alone.")
     auroc: float | None = Field(
@@ -93,7 +93,7 @@ class FeatureAnswer(Frozen):
         return cls(
             feature=str(told.feature),
             uri=feature_uri(told.feature.dictionary, told.feature.index),
-            named=True,
+            answered=True,
             name=told.name,
             verdict=told.verdict,
             confidence=told.confidence,

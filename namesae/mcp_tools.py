@@ -167,7 +167,7 @@ class ReadingTools:
         if told is not None:
             return FeatureAnswer.of(told)
         return FeatureAnswer(
-            feature=feature, uri=feature_uri(dictionary, index), named=False, density=row.density
+            feature=feature, uri=feature_uri(dictionary, index), answered=False, density=row.density
         )
 
     def _thumbnail(self, uri: str) -> ImageContent:

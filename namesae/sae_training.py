@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CHECKPOINT, RECIPE, LOGS = "checkpoint.safetensors", "recipe.yaml", "logs"
 FIT_ROWS = 20_000
 """Rows the printed figures of a dictionary are of."""
+MANY_EPOCHS = 4
+"""From here on reading images through the model for every epoch costs more than storing activations."""
 
 
 class Order(NamedTuple):
@@ -77,6 +79,8 @@ def train_dictionaries(order: Order) -> int:
     diagnosis = _diagnosed(training)
     out = take_stdout() if order.as_json else sys.stdout
     _announce(order, recipes, diagnosis=diagnosis, out=out)
+    if source.live and not order.quiet:
+        _warn_of_epochs(training)
     if order.dry_run:
         return 0
     with stoppable() as stop:
@@ -144,6 +148,17 @@ def _announce(order: Order, recipes: dict[str, Recipe], *, diagnosis: Diagnosis,
     if order.dry_run:
         for name, recipe in recipes.items():
             tell(f"\n# {name}\n{write_recipe(recipe)}".rstrip(), out)
+
+
+def _warn_of_epochs(training: Training) -> None:
+    course = training.course
+    epochs = training.steps * course.batch_size / course.rows if course.rows else 0.0
+    if epochs >= MANY_EPOCHS:
+        tell(
+            f"  Every image is read through the model about {epochs:,.0f} times: run namesae sae extract "
+            "first and train on the store, or set fewer steps.",
+            sys.stderr,
+        )
 
 
 def _run(training: Training, order: Order, *, folders: dict[str, Path]) -> dict[str, SparseDictionary]:

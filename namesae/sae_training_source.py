@@ -28,6 +28,8 @@ class TrainingSource(NamedTuple):
     """Changes when the activations do."""
     origin: Origin
     """Of every dictionary trained on it, their names left to them."""
+    live: bool = False
+    """Whether every epoch reads the images through the model anew."""
 
 
 def open_source(images: ImageChoice, model: Model, *, layer: int | None) -> TrainingSource:
@@ -93,6 +95,7 @@ def _live(images: ImageChoice, model: Model) -> TrainingSource:
         stream,
         f"images {source.fingerprint} {backbone.fingerprint} {part.hook_point} {part.scope}",
         _origin(looked.spec, part.hook_point, part.scope, probe=_named_set(source.name, len(source))),
+        live=True,
     )
 
 

@@ -164,7 +164,7 @@ def test_a_cookie_stands_for_its_token_until_either_ends(held: Held) -> None:
 
 def test_logging_out_ends_the_session(held: Held) -> None:
     with httpx.Client(base_url=held.place.url, trust_env=False) as browser:
-        browser.post("/login", data={"token": held.tokens["read"]})
+        browser.post("/login", data={"token": str(held.tokens["read"])})
         session = browser.cookies[SESSION_COOKIE]
         assert browser.post("/logout").status_code == 303
         assert SESSION_COOKIE not in browser.cookies
@@ -182,8 +182,8 @@ def test_a_foreign_host_is_refused(held: Held, host: str) -> None:
 def test_hosts_are_addresses_localhost_or_configured() -> None:
     for host in ("localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:8765", "10.0.0.7", "sae.example:443"):
         assert refused_host(host, ("sae.example",)) is None, host
-    for host in ("sae.example.evil", "127.0.0.1.nip.io", "evil", "[evil]", None, ""):
-        assert refused_host(host, ("sae.example",)) is not None, host
+    for stranger in ("sae.example.evil", "127.0.0.1.nip.io", "evil", "[evil]", None, ""):
+        assert refused_host(stranger, ("sae.example",)) is not None, stranger
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ def test_only_our_own_pages_may_change_something(headers: dict[str, str], passes
 
 
 def test_a_request_forged_by_another_site_is_refused(held: Held) -> None:
-    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
-        told = {**headers, "Authorization": f"Bearer {held.tokens['admin']}"}
+    for foreign in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        told = {**foreign, "Authorization": f"Bearer {held.tokens['admin']}"}
         answer = httpx.post(f"{held.place.url}/api/v1/tokens", headers=told, json={}, trust_env=False)
-        assert answer.status_code == 403, headers
+        assert answer.status_code == 403, foreign
 
 
 def test_every_answer_has_the_security_headers(held: Held) -> None:
@@ -287,3 +287,20 @@ def test_a_way_on_after_login_stays_here() -> None:
     assert own_path("/d/sandbox?q=1") == "/d/sandbox?q=1"
     for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example", "", "d", "/a\nb"):
         assert own_path(elsewhere) == "/"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
+def test_a_body_that_is_called_something_else_is_the_senders_fault(held: Held, kind: str) -> None:
+    headers = {"Authorization": f"Bearer {held.tokens['run']}", "Content-Type": kind}
+    body = b'{"feature": "fake#0"}'
+    answer = httpx.post(f"{held.place.url}/api/v1/runs", content=body, headers=headers, trust_env=False)
+    assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize(
+    "body", ['{"feature": "fake#0", "seed": true}', '{"feature": "fake#0", "seed": "1"}']
+)
+def test_a_number_is_a_number(held: Held, body: str) -> None:
+    headers = {"Authorization": f"Bearer {held.tokens['run']}", "Content-Type": "application/json"}
+    answer = httpx.post(f"{held.place.url}/api/v1/runs", content=body, headers=headers, trust_env=False)
+    assert answer.status_code == 422 and "seed" in answer.json()["error"]["message"]

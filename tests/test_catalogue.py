@@ -20,7 +20,8 @@ from agent.records import VerdictKind
 from namesae.dictionaries import find_dictionary
 from namesae.service.catalogue import Catalogue
 from namesae.service.catalogue_facts import FactsFiles
-from namesae.service.catalogue_table import Known, Table
+from namesae.service.catalogue_lines import Known
+from namesae.service.catalogue_table import Table
 from namesae.service.feature_names import Matches, NameIndex, fold
 from namesae.service.feature_query import FeatureQuery
 from namesae.service.feature_scatter import scatter_of

@@ -81,12 +81,17 @@ def test_several_presets_train_on_one_pass(places: Path, tmp_path: Path) -> None
     assert {"dn-cbm/fvu", "saev-matryoshka/l0", "saev-matryoshka/k"} <= tags
 
 
-def test_images_are_read_on_the_fly_as_from_a_store(places: Path, tmp_path: Path) -> None:
-    model = ["--backbone", f"open_clip:{places / 'clip'}", "--hook-point", "pooled", "--quiet"]
+def test_images_are_read_on_the_fly_as_from_a_store(
+    places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--backbone", f"open_clip:{places / 'clip'}", "--hook-point", "pooled"]
     given = ["train", str(places / "pictures"), *model, *SIMPLE, "--set", "batch_size=5"]
     assert run(*given, "--out", str(tmp_path / "out")) == 0
     card = read_card(tmp_path / "out")
     assert (card.pooling, card.hook_point, card.width) == ("none", "pooled", WIDTH)
+    assert "read through the model about 12 times: run namesae sae extract first" in capsys.readouterr().err
+    few = [*given, "--set", "steps=8", "--dry-run", "--out", str(tmp_path / "few")]
+    assert run(*few) == 0 and "through the model" not in capsys.readouterr().err
 
 
 def test_an_array_needs_to_be_told_its_model(places: Path, tmp_path: Path) -> None:

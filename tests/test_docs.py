@@ -76,7 +76,12 @@ def within(command: Any) -> list[Any]:
 
 def test_every_command_in_the_pages_exists() -> None:
     known = {
-        name: {option for each in within(command) for parameter in each.params for option in parameter.opts}
+        name: {
+            option
+            for each in within(command)
+            for parameter in each.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
     }
     told = [found for page in PAGES for found in COMMAND.findall(re.sub(r"\\\n\s*", "", page.read_text()))]

@@ -94,10 +94,10 @@ def test_a_program_names_a_feature_and_reads_its_trace(service: Service, setting
 def test_what_is_named_can_be_looked_at_searched_and_shown(service: Service, settings: Settings) -> None:
     async def look(client: Client) -> None:
         before = await call(client, "get_feature", feature="fake#0")
-        assert before.error is None and before.answer["named"] is False
+        assert before.error is None and before.answer["answered"] is False
         assert (await call(client, "name_feature", **NAMING)).answer["answer"]["name"] == "striped"
         shown = await call(client, "get_feature", feature="fake#0", pictures=3)
-        assert shown.answer["named"] and shown.answer["run_uri"].startswith("namesae://run/")
+        assert shown.answer["answered"] and shown.answer["run_uri"].startswith("namesae://run/")
         assert [each.type for each in shown.content] == ["text", "image", "image", "image"]
         assert all(len(each.data) < 32_000 for each in shown.content[1:])
         found = await call(client, "search_features", text="striped")
@@ -375,6 +375,7 @@ def test_a_program_names_a_feature_over_standard_streams_with_a_worker_of_the_se
     check_naming(*talk(as_child(), named_and_traced))
 
 
+@pytest.mark.slow
 def test_standard_output_holds_the_protocol_alone(planted: None) -> None:
     hello = {
         "jsonrpc": "2.0",
@@ -395,13 +396,16 @@ def test_standard_output_holds_the_protocol_alone(planted: None) -> None:
         [child.command, *child.args], env=child.env, text=True, stdin=pipe, stdout=pipe, stderr=pipe
     ) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.writelines(f"{json.dumps(each)}\n" for each in (hello, ready, ask))
-        process.stdin.flush()
-        replies = [json.loads(process.stdout.readline()) for _ in range(2)]
+        replies = []
+        for said in ((hello,), (ready, ask)):
+            process.stdin.writelines(f"{json.dumps(each)}\n" for each in said)
+            process.stdin.flush()
+            replies.append(json.loads(process.stdout.readline()))
         # The end of its input is the end of the server.
         rest, errors = process.communicate(timeout=60)
     assert [each["id"] for each in replies] == [1, 2] and {each["jsonrpc"] for each in replies} == {"2.0"}
     assert replies[0]["result"]["serverInfo"]["name"] == "namesae"
+    assert "structuredContent" in replies[1].get("result", {}), replies[1]
     assert replies[1]["result"]["structuredContent"]["feature"] == "fake#0"
     assert (process.returncode, rest, errors) == (0, "", "")
 

@@ -24,13 +24,6 @@ from tests.served_runs import Served, until
 from tools import keys, redis_server, redis_watch
 from tools.draw_log import DrawLog, interrupted, redrawn
 
-PROGRAM = """
-import sys, typer
-from namesae import cli_worker
-app = typer.Typer()
-cli_worker.add_to(app)
-sys.exit(app(sys.argv[1:], standalone_mode=False))
-"""
 CLEAR = "fake#4"
 
 
@@ -49,7 +42,7 @@ class Process(subprocess.Popen[str]):
 
     def __init__(self, *arguments: str, stdin: int | IO[str] | None = subprocess.DEVNULL) -> None:
         super().__init__(
-            [sys.executable, "-c", PROGRAM, *arguments],
+            [sys.executable, "-m", "namesae", "worker", *arguments],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdin=stdin,
             stderr=subprocess.PIPE,

@@ -22,7 +22,7 @@ from tests import eval_report_data
 from tests.api_service import settings_at
 from tests.recorded_runs import recorded_trace
 
-FEATURES = 5
+FEATURES = 3
 
 
 class World(NamedTuple):

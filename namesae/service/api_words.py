@@ -59,12 +59,23 @@ Runner = Annotated[Principal, Depends(require("run"))]
 Ruler = Annotated[Principal, Depends(require("admin"))]
 
 
+def _number(text: str) -> float:
+    """JSON does not tell 5.0 from 5."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
 def strictly(kind: type[Frozen]) -> BeforeValidator:
     """A body exactly as described: no ``true`` for a number, no ``"1"`` for one."""
 
     def read(given: object) -> object:
+        if not isinstance(given, dict):
+            return given
         try:
-            return kind.model_validate_json(json.dumps(given), strict=True)
+            whole = json.loads(json.dumps(given), parse_float=_number)
+            return kind.model_validate_json(json.dumps(whole), strict=True)
+        except RecursionError:
+            return given
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False)[0]
             told = {"place": ".".join(str(part) for part in fault["loc"]), "reason": fault["msg"]}

@@ -36,6 +36,7 @@ from namesae.service.doorway import Doorway, Rules
 from namesae.service.event_hub import EventHub, connector
 from namesae.service.failures import error_response
 from namesae.service.metrics import Metrics
+from namesae.service.warming import Warming
 
 if TYPE_CHECKING:
     from namesae.mcp_server import MountedMcp
@@ -122,6 +123,7 @@ def _fill_state(app: FastAPI, service: Service, options: ServeOptions) -> None:
     state.gate = access.Gate(service, options.local, options.names)
     state.hub = EventHub(connector(service.settings))
     state.standing = routes_events.Standing(service)
+    state.warming = Warming(service)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -184,6 +186,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         hub.start()
         stack.push_async_callback(hub.close)
+        app.state.warming.start()
+        stack.callback(app.state.warming.wait, 5.0)
         mounted: MountedMcp | None = getattr(app.state, "mcp", None)
         if mounted is not None:
             await stack.enter_async_context(mounted.lifespan())

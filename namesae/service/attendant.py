@@ -69,8 +69,10 @@ class Attendant:
                 return None
             # Ctrl-C goes to all processes of a terminal: in a session of its own it is told to stop by us.
             # The end of its standard input tells it that we are gone.
-            self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
-        code = self._child.wait()
+            child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+            self._child = child
+        with child:
+            code = child.wait()
         with self._lock:
             self._child = None
         return code

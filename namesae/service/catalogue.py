@@ -9,8 +9,9 @@ import numpy as np
 
 from namesae.dictionaries import Listed
 from namesae.service.catalogue_facts import FactsFiles
+from namesae.service.catalogue_lines import Known
 from namesae.service.catalogue_rebuild import fill_in
-from namesae.service.catalogue_table import Known, Table
+from namesae.service.catalogue_table import Table
 from tools import keys
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from namesae.dictionaries import FACTS_FILE, Listed
-from namesae.service.catalogue_table import Known
+from namesae.service.catalogue_lines import Known
 from namesae.service.feature_names import Indices
 from sae.errors import BadDictionary
 from tools.errors import NamesaeError

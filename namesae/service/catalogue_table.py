@@ -2,74 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
-from agent.feature_rows import FeatureRow
-from agent.records import VerdictKind
+from namesae.service.catalogue_lines import (
+    CODES,
+    UNTRIED,
+    VERDICTS,
+    Columns,
+    Flags,
+    Known,
+    Numbers,
+    fill_columns,
+    read_lines,
+    row_of,
+)
 from namesae.service.feature_names import Indices, Matches, NameIndex, fold, index_in
 from namesae.service.feature_query import FeatureQuery, GridRow, Sort, VerdictCount
 
-log = logging.getLogger(__name__)
-
-Numbers = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int8]
-Flags = npt.NDArray[np.bool_]
-VERDICTS: tuple[VerdictKind, ...] = get_args(VerdictKind)
-_CODE = {verdict: np.int8(at) for at, verdict in enumerate(VERDICTS)}
-UNTRIED = -1
 _SELECTIONS = 16
-
-
-class _Brief(TypedDict):
-    index: int
-    name: str | None
-    verdict: VerdictKind
-    confidence: float
-    auroc: float | None
-    density: float | None
-    created: str
-
-
-class _Scaled(_Brief, total=False):
-    scale: float | None
-
-
-_LINES: TypeAdapter[list[_Scaled]] = TypeAdapter(list[_Scaled], config=ConfigDict(extra="ignore"))
-
-
-class Known(NamedTuple):
-    """What is known of every feature before any is named; (F,), NaN where it is not."""
-
-    density: Numbers
-    scale: Numbers
-
-
-class Columns(NamedTuple):
-    """One entry a feature; NaN where there is no figure."""
-
-    verdict: Codes
-    """-1 where nobody tried."""
-    named: Flags
-    auroc: Numbers
-    confidence: Numbers
-    created: Numbers
-    """Seconds since the epoch."""
-    density: Numbers
-    scale: Numbers
-
-    def copied(self) -> Columns:
-        """Columns of their own, to be changed."""
-        return Columns(self.verdict.copy(), self.named.copy(), *(column.copy() for column in self[2:]))
 
 
 class Distinct(NamedTuple):
@@ -129,10 +84,10 @@ class Table:
         """This table with other lines, by feature; those of features beyond its own are left out."""
         columns = self.columns.copied()
         held, folded = list(self.rows.lines), list(self.folded)
-        told = _read({at: line for at, line in lines.items() if 0 <= at < len(held)})
+        told = read_lines({at: line for at, line in lines.items() if 0 <= at < len(held)})
         for index, brief in told.items():
             held[index], folded[index] = lines[index], fold(brief["name"] or "")
-        _fill(columns, told, known=self.known)
+        fill_columns(columns, told, known=self.known)
         names = None
         if self._names is not None:
             names = _with_names(self._names, {folded[index] for index in told})
@@ -145,7 +100,7 @@ class Table:
             index=index,
             density=_number(self.columns.density[index]),
             scale=_number(self.columns.scale[index]),
-            answer=None if line is None else _row_of(line),
+            answer=None if line is None else row_of(line),
         )
 
     def match(self, text: str) -> Matches:
@@ -205,7 +160,7 @@ class Table:
         """(F,) whether a feature passes every filter; None where there is none."""
         filters = [*self._which(query)]
         if query.verdict:
-            filters.append(np.isin(self.columns.verdict, [_CODE[each] for each in query.verdict]))
+            filters.append(np.isin(self.columns.verdict, [CODES[each] for each in query.verdict]))
         if query.min_auroc is not None:
             # A comparison with NaN is False: what was not judged does not pass.
             filters.append(self.columns.auroc >= query.min_auroc)
@@ -251,69 +206,10 @@ class Table:
         return np.array([ranks[name] if name else np.nan for name in self.folded], np.float64)
 
 
-def _read(lines: Mapping[int, bytes]) -> dict[int, _Scaled]:
-    """What the lines say; one that cannot be read by this version counts for nothing."""
-    try:
-        briefs = _LINES.validate_json(b"[" + b",".join(lines.values()) + b"]")
-        return dict(zip(lines, briefs, strict=True))
-    except ValidationError:
-        return {index: each for index, line in lines.items() if (each := _read_one(index, line))}
-
-
-def _read_one(index: int, line: bytes) -> _Scaled | None:
-    try:
-        return _LINES.validate_json(b"[" + line + b"]")[0]
-    except ValidationError:
-        log.warning("The line about feature %s cannot be read by this version; name it again.", index)
-        return None
-
-
-def _row_of(line: bytes) -> FeatureRow:
-    """The line, less what a later version wrote into it."""
-    try:
-        return FeatureRow.model_validate_json(line)
-    except ValidationError:
-        told = {name: value for name, value in json.loads(line).items() if name in FeatureRow.model_fields}
-        return FeatureRow.model_validate_json(json.dumps(told))
-
-
 def _with_names(names: Sequence[str], fresh: set[str]) -> Sequence[str]:
     """Sorted names and the fresh ones among them; those that nobody has any more may stay."""
     missing = [name for name in fresh if (at := bisect_left(names, name)) == len(names) or names[at] != name]
     return sorted([*names, *missing]) if missing else names
-
-
-def _fill(columns: Columns, told: Mapping[int, _Scaled], *, known: Known) -> None:
-    at, briefs = np.fromiter(told, np.int64, len(told)), list(told.values())
-    columns.verdict[at] = [_CODE[each["verdict"]] for each in briefs]
-    columns.named[at] = [bool(each["name"]) for each in briefs]
-    columns.confidence[at] = [each["confidence"] for each in briefs]
-    columns.created[at] = _seconds([each["created"] for each in briefs])
-    # None becomes NaN.
-    columns.auroc[at] = np.array([each["auroc"] for each in briefs], np.float64)
-    for held, base, given in (
-        (columns.density, known.density, [each["density"] for each in briefs]),
-        (columns.scale, known.scale, [each.get("scale") for each in briefs]),
-    ):
-        held[at] = np.where(np.isnan(base[at]), np.array(given, np.float64), base[at])
-
-
-def _seconds(created: Sequence[str]) -> Numbers:
-    """Seconds since the epoch of dates in UTC; NaN for what is none."""
-    plain = [each.removesuffix("+00:00") for each in created]
-    try:
-        dates = np.array(plain, "datetime64[us]")
-    except ValueError:
-        dates = np.array([_date(each) for each in plain], "datetime64[us]")
-    seconds = dates.astype(np.int64) / 1e6
-    return np.where(np.isnat(dates), np.nan, seconds)
-
-
-def _date(plain: str) -> np.datetime64:
-    try:
-        return np.datetime64(plain, "us")
-    except ValueError:
-        return np.datetime64("NaT")
 
 
 def _number(value: Any) -> float | None:

@@ -97,7 +97,8 @@ class Meanings:
         """
         with self._lock:
             self._open()
-            self._read_all(names)
+            if names not in self._spaces:
+                self._read_all(names)
             space = self._space_of(names)
             wanted = unit_rows(self._embedded([text]) - space.middle)[0]
         found: Floats = space.rows @ wanted

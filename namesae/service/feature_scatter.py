@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from namesae.service.catalogue_table import UNTRIED, VERDICTS, Table
+from namesae.service.catalogue_lines import UNTRIED, VERDICTS
+from namesae.service.catalogue_table import Table
 from namesae.service.feature_names import Indices
 from namesae.service.feature_query import Scatter, ScatterPoint
 

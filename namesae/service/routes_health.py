@@ -38,9 +38,11 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses=READY | UNREADY)
 def readyz(request: Request, service: Served) -> Health:
-    """Whether requests can be served: Redis answers, and the service is not stopping."""
+    """Whether requests are served at once: Redis answers, the dictionaries are read, nothing is stopping."""
     if request.app.state.hub.is_closing:
         raise DependencyError("The service is stopping; ask another one.")
+    if not request.app.state.warming.is_over:
+        raise DependencyError("The service still reads its dictionaries; ask again in a second.")
     if not is_up(service.state.client):
         raise DependencyError("Redis does not answer; start it.")
     return Health(status="ready", version=__version__)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 1024
+SWITCH_S = 0.001
 Say = Callable[[str], None]
 
 
@@ -106,6 +107,8 @@ class Server(uvicorn.Server):
         """Serve, then stop the worker; 128 + the signal's number, 0 without one."""
         # uvicorn raises the signals that it caught again when it is done, which must not end us midway.
         before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+        # A search computes in a thread of its own; the loop is not to wait 5 ms whenever it wants to go on.
+        sys.setswitchinterval(SWITCH_S)
         try:
             if worker is not None:
                 worker.start()
