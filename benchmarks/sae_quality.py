@@ -10,7 +10,6 @@ the sandbox's own (``--sandbox``) or those of a file of (n, d) floats (``--rows 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import tempfile
@@ -131,15 +130,17 @@ def trainings(racer: Racer, at: Settings, asked: argparse.Namespace) -> list[Tra
 
 
 def _over(of: Sequence[Trained], at: Settings, tries: int) -> bool:
-    """Whether a learning rate has had its trainings: all, or k was met, or the weight moves nothing."""
+    """Whether a learning rate has had its trainings: all, or k was met."""
     if at.architecture not in WEIGHTS:
         return bool(of)
-    idle = any(abs(one.l0 / other.l0 - 1) <= 0.03 for one, other in itertools.pairwise(of) if other.l0)
-    return len(of) >= tries or idle or any(abs(each.l0 / at.k - 1) <= 0.03 for each in of)
+    return len(of) >= tries or any(abs(each.l0 / at.k - 1) <= 0.03 for each in of)
 
 
 def next_weight(of: Sequence[Trained], k: int) -> float | None:
     """The weight that should lead to L0 = k, of what others led to; None of nothing."""
+    if of and of[-1].variant == "jumprelu":
+        # Its term draws L0 to k from both sides, the more the greater the weight.
+        return 10 * of[-1].weight
     below, above = around(of, k)
     if below is None or above is None:
         nearest = below or above

@@ -85,6 +85,7 @@ def test_nobody_else_is_let_in_without_a_token(
     assert options[1] in done.stderr
 
 
+@pytest.mark.slow
 def test_a_token_of_the_command_line_opens_the_service(redis: Any, redis_server: Any, tmp_path: Path) -> None:
     made = namesae(redis_server, tmp_path, "token", "add", "me", "--scope", "run", "--days", "2")
     secret = made.stdout.strip()
@@ -184,6 +185,7 @@ def next_line(log: Path, number: int) -> int:
     raise AssertionError("It was not started.")
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_said_in_a_sentence(redis: Any, redis_server: Any, tmp_path: Path) -> None:
     with serving(redis_server, tmp_path, "--no-worker") as place:
         port = place.url.rpartition(":")[2]

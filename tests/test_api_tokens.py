@@ -1,4 +1,4 @@
-"""Tokens and when none is needed."""
+"""Tokens, when none is needed, and which hosts and pages may ask at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from namesae.service.access import is_loopback
+from namesae.service.access import is_loopback, refused_host, refused_origin
 from namesae.service.app import ServeOptions
 from namesae.service.errors import Conflict, NotFound
+from namesae.service.routes_login import own_path
 from namesae.service.tokens import Principal, Tokens
 from tests.api_service import OPTIONS, served, settings_at
 from tools import keys
@@ -64,3 +65,37 @@ def test_tokens_are_stored_as_hashes_and_end(redis: Any) -> None:
     assert tokens.check(again) is None
     with pytest.raises(NotFound):
         tokens.revoke("b")
+
+
+def test_hosts_are_addresses_localhost_or_configured() -> None:
+    for host in ("localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:8765", "10.0.0.7", "sae.example:443"):
+        assert refused_host(host, ("sae.example",)) is None, host
+    for stranger in ("sae.example.evil", "127.0.0.1.nip.io", "evil", "[evil]", None, ""):
+        assert refused_host(stranger, ("sae.example",)) is not None, stranger
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({}, True),
+        ({"origin": "http://127.0.0.1:1"}, True),
+        ({"origin": "http://127.0.0.1:2"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": "http://evil.example"}, False),
+        ({"sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "none"}, True),
+        ({"sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+        ({"sec-fetch-site": "same-origin", "origin": "http://evil.example"}, False),
+    ],
+)
+def test_only_our_own_pages_may_change_something(headers: dict[str, str], passes: bool) -> None:
+    told = {"host": "127.0.0.1:1", **headers}
+    assert (refused_origin("POST", told.get) is None) is passes
+    assert refused_origin("GET", told.get) is None
+
+
+def test_a_way_on_after_login_stays_here() -> None:
+    assert own_path("/d/sandbox?q=1") == "/d/sandbox?q=1"
+    for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example", "", "d", "/a\nb"):
+        assert own_path(elsewhere) == "/"

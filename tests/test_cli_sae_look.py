@@ -143,7 +143,10 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(dictionary: Path, pictures: 
         (("relevance", f"{dictionary}#{feature}", "--image", "gone.png", *out), "gone.png cannot be read"),
         (("collage", str(dictionary), "--images", str(pictures), "--grid", "4by3", *out), "write 4x3"),
         (("collage", str(dictionary), "--images", str(pictures), "--features", "99", *out), "0 to 39"),
-        (("collage", str(dictionary), "--images", str(tmp_path / "none"), *out), "none' do not exist; give a folder"),
+        (
+            ("collage", str(dictionary), "--images", str(tmp_path / "none"), *out),
+            "none' do not exist; give a folder",
+        ),
         (("collage", "nothing", *out), "'nothing' does not exist"),
     ):
         with pytest.raises(SystemExit) as ended:

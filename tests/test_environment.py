@@ -172,7 +172,9 @@ def third_party(folders: Iterable[str]) -> dict[str, Path]:
 )
 def test_every_imported_package_is_declared(folders: tuple[str, ...], with_dev: bool) -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lines = data["project"]["dependencies"] + (data["dependency-groups"]["dev"] if with_dev else [])
+    project = data["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    lines = project["dependencies"] + extras + (data["dependency-groups"]["dev"] if with_dev else [])
     declared = {canonical(Requirement(line).name) for line in lines}
     owners = packages_distributions()
     undeclared = {

@@ -129,8 +129,8 @@ def _fill_state(app: FastAPI, service: Service, options: ServeOptions) -> None:
 def _add_errors(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         told = _page_of(request, error) or error_response(error)
-        if told.status_code == 405:
-            told.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+        if told.status_code == 405 and (methods := _methods_at(request)):
+            told.headers["Allow"] = ", ".join(sorted(methods))
         return told
 
     # The errors of our own reach the doorway by themselves, and are answered there.
@@ -172,10 +172,7 @@ def _add_mcp(app: FastAPI, service: Service) -> None:
         return
     from namesae.mcp_server import MCP_PATH, mcp_app
 
-    try:
-        mounted = mcp_app(service, app.state.gate)
-    except NotImplementedError:
-        return
+    mounted = mcp_app(service, app.state.gate)
     app.state.mcp = mounted
     app.router.routes.append(Route(MCP_PATH, endpoint=mounted.app, methods=["GET", "POST", "DELETE"]))
 

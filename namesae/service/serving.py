@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -39,10 +40,18 @@ def serve(settings: Settings, options: ServeOptions, *, say: Say) -> int:
         service = Service(settings, state)
         refuse_open(service, options)
         with listening(options) as place:
-            server = Server(create_app(service, options=options), options)
+            app = create_app(service, options=options)
+            app.state.warming.then = spare_collector
+            server = Server(app, options)
             worker = Attendant() if _wants_worker(options) else None
             say(f"Serving {address_of(place, options)}{' with a worker' if worker else ''}; Ctrl-C stops it.")
             return server.serve_until_stopped(place, worker)
+
+
+def spare_collector() -> None:
+    """Keep what is there for good out of every later collection, which would hold up all requests."""
+    gc.collect()
+    gc.freeze()
 
 
 def refuse_open(service: Service, options: ServeOptions) -> None:

@@ -7,6 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from namesae.service.service import Service
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ class Warming:
         self._service = service
         self._thread = threading.Thread(target=self._read, name="warming", daemon=True)
         self.is_over = False
+        self.then: Callable[[], object] = lambda: None
+        """Called when it has read them."""
 
     def start(self) -> None:
         """Begin."""
@@ -32,6 +36,7 @@ class Warming:
     def _read(self) -> None:
         try:
             self._service.features.dictionaries()
+            self.then()
         except Exception as error:  # noqa: BLE001 - whoever asks is told; nobody has asked yet
             log.warning("Reading the dictionaries failed: %s", error)
         finally:

@@ -55,9 +55,7 @@ def _saev_activation(dictionary: SparseDictionary) -> dict[str, Any]:
     if dictionary.architecture == "relu":
         return {"cls": "Relu", "params": {"key": "relu", "sparsity": sparsity}}
     if dictionary.k is None:
-        raise UnfitRequest(
-            "saev cannot express a batchtopk dictionary that has no k; choose another format."
-        )
+        raise UnfitRequest("saev cannot express a batchtopk dictionary that has no k; choose another format.")
     ranked = {"top_k": dictionary.k, "sparsity": sparsity}
     if dictionary.architecture == "topk":
         return {"cls": "TopK", "params": {"key": "top-k", **ranked}}
