@@ -34,6 +34,8 @@ class RedisServer(NamedTuple):
 
     url: str
     data_dir: Path
+    keeper: Any
+    """A client that starts the server again where it has gone."""
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +84,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     if FOREIGN_REDIS and client.dbsize():
         pytest.exit("The database at NAMESAE_TEST_REDIS_URL is not empty: give one that may be flushed.", 2)
     # The open connection keeps the embedded server from leaving.
-    yield RedisServer(FOREIGN_REDIS or f"unix://{redis_server.socket_path(data_dir)}", data_dir)
+    url = FOREIGN_REDIS or f"unix://{redis_server.socket_path(data_dir)}"
+    yield RedisServer(url, data_dir, keeper=client)
     client.close()
     redis_server.stop(data_dir)
 
@@ -92,6 +95,8 @@ def redis(redis_server: RedisServer) -> Iterator[Any]:
     """A client of an empty database (redis.Redis)."""
     from tools import redis_client
 
+    # A test that cuts every connection cuts this one too, and the server leaves: this starts it again.
+    redis_server.keeper.ping()
     client = redis_client.connect(redis_server.url, redis_server.data_dir)
     client.flushdb()
     yield client
