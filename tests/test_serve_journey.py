@@ -58,13 +58,16 @@ def settings(
 def place(settings: Settings, tmp_path: Path) -> Iterator[Place]:
     told = tmp_path / "serve.log"
     command = [sys.executable, "-m", "namesae", "serve", "--port", "0"]
-    with open_state(settings) as state, told.open("w") as log:
-        with subprocess.Popen(command, stdout=log, stderr=log) as serving:
-            try:
-                yield Place(_address(told), Service(settings, state))
-            finally:
-                serving.terminate()
-                serving.wait(90)
+    with (
+        open_state(settings) as state,
+        told.open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as serving,
+    ):
+        try:
+            yield Place(_address(told), Service(settings, state))
+        finally:
+            serving.terminate()
+            serving.wait(90)
     assert serving.returncode == 128 + signal.SIGTERM
 
 
@@ -101,7 +104,7 @@ def name_it(page: Page, url: str) -> str:
     return page.url.rpartition("/")[2]
 
 
-def until(holds: Callable[[], object], *, limit_s: float = 120.0) -> None:
+def until(holds: Callable[[], object], *, limit_s: float = 400.0) -> None:
     deadline = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < deadline
@@ -113,8 +116,8 @@ def test_a_visitor_names_finds_compares_and_reviews(browser: Browser, place: Pla
     page, complaints = opened(browser)
     run = name_it(page, place.url)
     page.evaluate("window.stayed = true")
-    expect(page.locator("#live")).to_have_attribute("data-state", "ended")
-    expect(page.get_by_role("heading", level=1)).to_have_text("car")
+    expect(page.locator("#live")).to_have_attribute("data-state", "ended", timeout=PATIENCE)
+    expect(page.get_by_role("heading", level=1)).to_have_text("car", timeout=PATIENCE)
     assert page.evaluate("window.stayed") is True and page.locator(".round").count() >= 1
     with page.expect_download() as download:
         page.get_by_role("link", name="Export HTML").click()
@@ -123,7 +126,7 @@ def test_a_visitor_names_finds_compares_and_reviews(browser: Browser, place: Pla
     page.get_by_role("searchbox").fill("car")
     page.get_by_role("searchbox").press("Enter")
     page.locator(f'main a[href="/d/sandbox/{CAR}"]').first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("car")
+    expect(page.get_by_role("heading", level=1)).to_have_text("car", timeout=PATIENCE)
     told = service.features.latest("sandbox", CAR)
     assert told is not None and told.run == run and told.sealed is not None
     assert f"{told.sealed.auroc:.2f}" in page.locator("main").inner_text()
@@ -164,8 +167,8 @@ def test_two_browsers_see_a_run_to_its_end_though_its_worker_is_killed(
     worker = _worker_of(service, run)
     os.kill(worker, signal.SIGKILL)
     for page in (first, second):
-        expect(page.locator("#live")).to_have_attribute("data-state", "ended")
-        expect(page.get_by_role("heading", level=1)).to_have_text("car")
+        expect(page.locator("#live")).to_have_attribute("data-state", "ended", timeout=PATIENCE)
+        expect(page.get_by_role("heading", level=1)).to_have_text("car", timeout=PATIENCE)
         assert page.evaluate("window.stayed") is True, "it recovered by itself"
     entries = list(log.entries())
     assert redrawn(entries) == [] and len(interrupted(entries)) <= 1
