@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from agent import nodes
+from agent.records import Explanation
 from agent.state import NamingState
 from agent.toolbox import Toolbox
 from namesae import fake_models
 from namesae.service.service import Service
-from namesae.settings import Settings
+from namesae.settings import Settings, load_settings
 from namesae.stopping import Stop
-from namesae.wiring import State
+from namesae.wiring import State, open_state
 from namesae.worker import run_worker
+from tests.command_line import plant
 from tools.draw_log import DrawLog
 from tools.fakes import FakeExemplars, FakeGenerator, FakeProbe, FakeScorer, fake_probe
 
@@ -66,11 +70,26 @@ class Served(NamedTuple):
         """Carry out all that waits."""
         assert run_worker(self.settings, stop=Stop(), once=True) == 0
 
+    def explained(self, run: str) -> Explanation:
+        """What a run that has ended found."""
+        row = self.state.runs.row(run)
+        assert row is not None and row.explanation is not None
+        return row.explanation
+
     def drawn_twice(self) -> list[str]:
         """Images that were recorded more than once: none, ever."""
         entries = DrawLog(self.state.client).entries()
         recorded = [image for each in entries if each.event == "recorded" for image in each.images]
         return sorted({image for image in recorded if recorded.count(image) > 1})
+
+
+@contextlib.contextmanager
+def planted(monkeypatch: pytest.MonkeyPatch, *, redis_url: str, folder: Path) -> Iterator[Served]:
+    """The service over the planted dictionary."""
+    plant(monkeypatch, redis_url=redis_url, folder=folder)
+    settings = load_settings()
+    with open_state(settings) as state:
+        yield Served(settings, state, Service(settings, state))
 
 
 def in_the_first_score(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], object]) -> None:

@@ -24,6 +24,7 @@ from redis.retry import Retry
 from agent import checkpoint_codec
 from agent.checkpointer import RedisCheckpointer
 from sae.feature import Feature
+from tests.conftest import RedisServer
 from tools import keys
 from tools.errors import IntegrityError
 from tools.redis_client import connect
@@ -270,14 +271,16 @@ calls: list[str] = []
 
 
 def test_a_failed_run_goes_on_where_it_was_and_repeats_no_finished_task(
-    saver: RedisCheckpointer, redis_server: tuple[str, Path]
+    saver: RedisCheckpointer, redis_server: RedisServer
 ) -> None:
     start: Any = {"visited": [], "feature": Feature(dictionary="sandbox", index=17)}
     with pytest.raises(RuntimeError):
         graph("b").compile(checkpointer=saver).invoke(start, thread("run"), durability="sync")
     assert sorted(calls) == ["a", "b", "c"]
     # Another process: nothing but Redis is shared.
-    resumed = graph().compile(checkpointer=RedisCheckpointer(connect(*redis_server)))
+    resumed = graph().compile(
+        checkpointer=RedisCheckpointer(connect(redis_server.url, redis_server.data_dir))
+    )
     assert resumed.get_state(thread("run")).next != ()
     state = resumed.invoke(None, thread("run"), durability="sync")
     assert calls == ["b"]

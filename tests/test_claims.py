@@ -9,6 +9,7 @@ from pathlib import Path
 
 import redis
 
+from tests.conftest import RedisServer
 from tools import keys
 from tools.claims import Claims
 
@@ -72,10 +73,8 @@ def test_a_holder_elsewhere_is_waited_for_and_its_claim_expires(redis: redis.Red
         assert ours == ["a"]
 
 
-def test_a_killed_holder_is_inherited_from_at_once(
-    redis: redis.Redis, redis_server: tuple[str, Path]
-) -> None:
-    command = [sys.executable, "-c", HOLDER, redis_server[0]]
+def test_a_killed_holder_is_inherited_from_at_once(redis: redis.Redis, redis_server: RedisServer) -> None:
+    command = [sys.executable, "-c", HOLDER, redis_server.url]
     holder = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "a b\n"
     claims = Claims(redis, "draw")
@@ -87,8 +86,8 @@ def test_a_killed_holder_is_inherited_from_at_once(
         assert ours == ["a", "b"]
 
 
-def test_what_a_zombie_held_is_free(redis: redis.Redis, redis_server: tuple[str, Path]) -> None:
-    command = [sys.executable, "-c", HOLDER, redis_server[0]]
+def test_what_a_zombie_held_is_free(redis: redis.Redis, redis_server: RedisServer) -> None:
+    command = [sys.executable, "-c", HOLDER, redis_server.url]
     claims = Claims(redis, "draw")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "a b\n"

@@ -13,13 +13,9 @@ import numpy as np
 import pytest
 import redis as redis_module
 
-from namesae import cli, cli_export
 from tests.command_line import here, plant
 from tests.named_features import finish, state_of, told
 from tests.weightless_dictionary import write_weightless
-
-if "export" not in {command.name for command in cli.app.registered_commands}:
-    cli_export.add_to(cli.app)
 
 
 @pytest.fixture(autouse=True)

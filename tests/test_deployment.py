@@ -217,7 +217,10 @@ def test_images_install_the_lock_with_uv_and_run_as_nobody_special(file: Dockerf
 )
 def test_no_file_names_a_package_index(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert not re.search(r"index-url|/simple\b|--index\b|pypi|download\.pytorch", text)
+    assert not re.search(r"index-url|/simple\b|--index\b|--find-links\b", text)
+    # Every address there is, with or without a scheme, is known to be none of a registry.
+    hosts = set(re.findall(r"\b(?:[\w-]+\.)+(?:org|com|io|net|dev)\b", text))
+    assert hosts <= {"api.openai.com", "api.smith.langchain.com"}
 
 
 def test_only_the_worker_and_the_llm_hold_a_gpu_and_the_llm_is_asked_for() -> None:

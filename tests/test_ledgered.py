@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import redis
 
+from tests.conftest import RedisServer
 from tools.draw_log import DrawLog, interrupted, redrawn
 from tools.errors import ToolError
 from tools.fakes import FakeGenerator, fake_world
@@ -172,24 +173,24 @@ def test_threads_that_want_the_same_draw_it_once(redis: redis.Redis, image_store
 
 
 def test_processes_that_want_the_same_draw_it_once(
-    redis: redis.Redis, redis_server: tuple[str, Path], tmp_path: Path
+    redis: redis.Redis, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    drawers = [drawer(redis_server[0], tmp_path, slow_s=0.3, count=5) for _ in range(2)]
+    drawers = [drawer(redis_server.url, tmp_path, slow_s=0.3, count=5) for _ in range(2)]
     told = [process.communicate()[0].splitlines()[-1] for process in drawers]
     assert sum(int(line.split()[1]) for line in told) == 5
     assert redrawn(DrawLog(redis).entries()) == [] and interrupted(DrawLog(redis).entries()) == []
 
 
 def test_a_kill_costs_its_batch_and_repeats_nothing_recorded(
-    redis: redis.Redis, redis_server: tuple[str, Path], tmp_path: Path
+    redis: redis.Redis, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    killed = drawer(redis_server[0], tmp_path, slow_s=0.3, count=8)
+    killed = drawer(redis_server.url, tmp_path, slow_s=0.3, count=8)
     assert killed.stdout is not None
     # The third batch has begun, so two are recorded.
     assert [killed.stdout.readline() for _ in range(3)] == ["3\n", "3\n", "2\n"]
     killed.kill()
     killed.communicate()
-    again = drawer(redis_server[0], tmp_path, slow_s=0.0, count=8)
+    again = drawer(redis_server.url, tmp_path, slow_s=0.0, count=8)
     assert again.communicate()[0].splitlines() == ["2", "drawn 2"]
     entries = list(DrawLog(redis).entries())
     assert redrawn(entries) == []

@@ -1,48 +1,40 @@
-"""MCP as its clients see it: in this process, over standard streams, over HTTP with tokens."""
+"""MCP as its clients see it: in this process and over standard streams."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import httpx
 import pytest
 from mcp import Client, MCPError
 
-from namesae.mcp_server import MCP_PATH, build_mcp
+from namesae.mcp_server import build_mcp
 from namesae.mcp_tools import MOST_IMAGE, SCOPES, decoded
 from namesae.mcp_work import Bound, bound_of, require_budget
 from namesae.service.orders import EvalOrder
 from namesae.service.service import Service
-from namesae.service.tokens import SCOPES as LADDER
 from namesae.settings import Settings
 from namesae.wiring import open_state
-from tests.api_service import served, settings_at
+from tests.api_service import settings_at
 from tests.command_line import ROOT, plant
-from tests.mcp_calls import Told, as_child, call, over_http, talk, working
+from tests.mcp_calls import (
+    ARGUMENTS,
+    NAMING,
+    PNG,
+    as_child,
+    call,
+    check_naming,
+    named_and_traced,
+    talk,
+    working,
+)
 from tools.errors import BudgetError, UsageError
-
-PNG = b"\x89PNG\r\n\x1a\n"
-NAMING = {"feature": "fake#0", "max_images": 40, "cost_limit": 0.0}
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "name_feature": {"feature": "nowhere#0", "max_images": 8, "cost_limit": 0},
-    "get_feature": {"feature": "fake#0"},
-    "search_features": {"text": "striped"},
-    "similar_features": {"feature": "fake#0", "by": "name"},
-    "top_features_for_image": {"dictionary": "fake", "image": "AAAA"},
-    "get_trace": {"run": "none"},
-    "run_eval": {"suite": "sandbox-quick", "max_images": 8, "cost_limit": 0},
-    "compare_methods": {"evaluation": "none", "a": "agent", "b": "cosine"},
-}
 
 
 @pytest.fixture
@@ -54,34 +46,6 @@ def settings(redis: Any, redis_server: Any, tmp_path: Path) -> Settings:
 def service(settings: Settings) -> Iterator[Service]:
     with open_state(settings) as state:
         yield Service(settings, state)
-
-
-async def named_and_traced(client: Client) -> tuple[Told, Told, Any, Any]:
-    """What a program does first: name a feature, read how, look at a picture and at the whole run."""
-    named = await call(client, "name_feature", **NAMING)
-    assert named.error is None, named.error
-    traced = await call(client, "get_trace", run=named.answer["run"])
-    picture = await client.read_resource(named.answer["answer"]["exemplars"][0]["uri"])
-    run = await client.read_resource(traced.answer["uri"])
-    return named, traced, picture.contents[0], run.contents[0]
-
-
-def check_naming(named: Told, traced: Told, picture: Any, run: Any) -> None:
-    """That it is what it should be, whatever the transport."""
-    answer = named.answer["answer"]
-    assert (named.answer["state"], answer["name"], answer["verdict"]) == ("ended", "striped", "named")
-    assert answer["auroc_ci"]["low"] <= answer["auroc"] <= answer["auroc_ci"]["high"]
-    assert 0 < named.answer["search_images"] <= named.answer["max_images"] == 40
-    steps = [progress for progress, _, _ in named.progress]
-    assert len(steps) >= 3 and all(first < second for first, second in pairwise(steps))
-    assert any("sealed judge: striped" in (message or "") for _, _, message in named.progress)
-    assert named.answer["uri"] == traced.answer["uri"] == f"namesae://run/{named.answer['run']}"
-    nodes = {line["node"] for line in traced.answer["lines"]}
-    assert {"observe", "propose", "score", "race", "judge", "record"} <= nodes
-    assert traced.answer["prompts"][0]["images"][0]["uri"].startswith("namesae://image/")
-    assert picture.mime_type == "image/png" and base64.b64decode(picture.blob).startswith(PNG)
-    whole = json.loads(run.text)
-    assert whole["explanation"]["name"] == "striped" and len(whole["events"]) == len(traced.answer["lines"])
 
 
 def test_a_program_names_a_feature_and_reads_its_trace(service: Service, settings: Settings) -> None:
@@ -263,100 +227,6 @@ def test_a_server_that_was_not_said_to_be_local_lets_nobody_in(service: Service)
     assert told.error is not None and "needs a token" in told.error
     read = talk(build_mcp(service), lambda client: refusal(client, "namesae://dictionaries"))
     assert "needs a token" in read
-
-
-# Over HTTP
-
-
-class Secrets(NamedTuple):
-    """Tokens by their scope, and one that was never given out."""
-
-    wrong: str
-    read: str
-    run: str
-    admin: str
-
-
-@contextlib.contextmanager
-def guarded(settings: Settings) -> Iterator[tuple[str, Secrets]]:
-    """A service that asks for tokens, and these."""
-    with served(settings) as place:
-        given = [place.service.tokens.issue(f"a-{scope}", scope) for scope in LADDER]
-        yield place.url, Secrets("namesae_wrong", *given)
-
-
-def test_a_program_names_a_feature_over_http(settings: Settings) -> None:
-    with guarded(settings) as (url, secrets), working(settings):
-        check_naming(*talk(over_http(url, secrets.run), named_and_traced))
-        # As clients of the earlier protocol do it, with a handshake.
-        told = talk(
-            over_http(url, secrets.read),
-            lambda client: call(client, "get_feature", feature="fake#0"),
-            mode="legacy",
-        )
-    assert told.answer["name"] == "striped"
-
-
-def test_every_tool_asks_for_its_scope(settings: Settings) -> None:
-    with guarded(settings) as (url, secrets):
-        for tool, needed in SCOPES.items():
-            for holder in ("none", "wrong"):
-                token = None if holder == "none" else secrets.wrong
-                refused = post(url, tool, token)
-                assert refused.status_code == 401, (tool, holder)
-                assert refused.headers["www-authenticate"] == "Bearer"
-                assert refused.json()["error"]["code"] == "unauthorized"
-            for scope in LADDER:
-                say = partial(call, tool=tool, **ARGUMENTS[tool])
-                told = talk(over_http(url, getattr(secrets, scope)), say)
-                reaches = LADDER.index(scope) >= LADDER.index(needed)
-                refusal = f"Token 'a-{scope}' has scope {scope}; {tool} needs {needed}."
-                assert (told.error == refusal) is not reaches, (tool, scope, told.error)
-
-
-def post(url: str, tool: str, token: str | None) -> httpx.Response:
-    """A bare request, as anybody could send it."""
-    headers = {"accept": "application/json, text/event-stream"}
-    headers |= {} if token is None else {"authorization": f"Bearer {token}"}
-    params = {"name": tool, "arguments": ARGUMENTS[tool]}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    return httpx.post(f"{url}{MCP_PATH}", json=body, headers=headers, timeout=30)
-
-
-def test_nobody_lists_or_reads_without_a_token_and_a_revoked_one_is_none(settings: Settings) -> None:
-    with served(settings) as place:
-        tokens = place.service.tokens
-        secret = tokens.issue("soon-gone", "read")
-        listed = talk(over_http(place.url, secret), lambda client: client.list_tools())
-        assert len(listed.tools) == len(SCOPES)
-        talk(over_http(place.url, secret), lambda client: client.read_resource("namesae://dictionaries"))
-        tokens.issue("other", "read")
-        tokens.revoke("soon-gone")
-        for method in ("tools/list", "resources/read", "initialize", "server/discover"):
-            body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"uri": "namesae://dictionaries"}}
-            for headers in ({}, {"authorization": f"Bearer {secret}"}):
-                assert httpx.post(f"{place.url}{MCP_PATH}", json=body, headers=headers).status_code == 401
-
-
-def test_other_peoples_pages_cannot_use_an_open_service(settings: Settings) -> None:
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-    with served(settings) as place:
-        url = f"{place.url}{MCP_PATH}"
-        foreign = httpx.post(url, json=body, headers={"origin": "http://evil.example"})
-        rebound = httpx.post(url, json=body, headers={"host": "evil.example"})
-        listed = talk(over_http(place.url), lambda client: client.list_tools())
-    assert foreign.status_code == 403 and rebound.status_code == 400
-    assert len(listed.tools) == len(SCOPES)
-
-
-def test_a_picture_of_a_megabyte_is_taken_and_an_endless_body_is_not(settings: Settings) -> None:
-    picture = base64.b64encode(bytes(2 * 2**20)).decode()
-    with guarded(settings) as (url, secrets):
-        say = partial(call, tool="top_features_for_image", dictionary="fake", image=picture)
-        told = talk(over_http(url, secrets.read), say)
-        large = httpx.post(f"{url}{MCP_PATH}", content=bytes(30 * 2**20), timeout=30)
-    assert told.error is not None and "PNG" in told.error
-    assert large.status_code == 413
 
 
 # Over standard streams

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +15,9 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from namesae.settings import Settings
-from namesae.stopping import Stop
-from namesae.worker import run_worker
 from tests.api_service import OPTIONS, Place, served, settings_at
 from tests.conftest import RedisServer
+from tests.mcp_calls import working
 from tests.recorded_runs import draw
 from tests.work_world import asked_run, filled, told_run
 
@@ -76,19 +73,6 @@ def desk(settings: Settings) -> Iterator[Desk]:
         yield Desk(place, run, waits)
 
 
-@contextlib.contextmanager
-def worker(settings: Settings) -> Iterator[None]:
-    """A worker in a thread of its own, until the block ends."""
-    stop = Stop()
-    thread = threading.Thread(target=run_worker, args=(settings,), kwargs={"stop": stop}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.number = 15
-        thread.join(30)
-
-
 def opened(browser: Browser, *, width: int = 1440, dark: bool = False) -> tuple[Page, list[str]]:
     """A page in a profile of its own, and what it complains of."""
     context = browser.new_context(
@@ -122,7 +106,7 @@ def test_two_browsers_follow_a_run_from_its_form_to_its_end(browser: Browser, se
         second.goto(first.url)
         for page in (first, second):
             page.evaluate("window.stayed = true")
-        with worker(settings):
+        with working(settings):
             for page in (first, second):
                 expect(page.locator("#live")).to_have_attribute("data-state", "ended", timeout=PATIENCE)
                 expect(page.locator(".run-lead .badge").nth(1)).to_be_visible()
@@ -152,7 +136,7 @@ def test_a_page_comes_back_when_the_server_does(browser: Browser, settings: Sett
     expect(page.locator("#live")).to_have_attribute(
         "data-connection", "The server does not answer; trying again", timeout=PATIENCE
     )
-    with served(settings, OPTIONS._replace(port=port)), worker(settings):
+    with served(settings, OPTIONS._replace(port=port)), working(settings):
         expect(page.locator("#live")).to_have_attribute("data-state", "ended", timeout=PATIENCE)
         assert page.evaluate("window.stayed") is True
         expect(page.locator(".round").first).to_be_visible()

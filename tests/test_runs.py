@@ -24,6 +24,7 @@ from agent.runs import Desk, Drained, OutOfBudget, name_feature
 from agent.runs_store import RunStore
 from agent.state import NamingState
 from agent.toolbox import Toolbox
+from tests.conftest import RedisServer
 from tests.naming_world import Workshop, request_for, world
 from tools import keys
 from tools.errors import IntegrityError, UsageError
@@ -285,8 +286,8 @@ print([name for name in ("torch", "langgraph", "openai", "diffusers", "open_clip
 """
 
 
-def test_a_stored_answer_imports_no_heavy_library(desk: Desk, redis_server: tuple[str, Path]) -> None:
+def test_a_stored_answer_imports_no_heavy_library(desk: Desk, redis_server: RedisServer) -> None:
     name_feature(request_for(1), lambda run: Workshop().toolbox, desk=desk)
-    command = [sys.executable, "-c", PROBE, redis_server[0], request_for(1).model_dump_json()]
+    command = [sys.executable, "-c", PROBE, redis_server.url, request_for(1).model_dump_json()]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["fish", "[]"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -11,8 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +21,7 @@ from namesae.service.service import Service
 from namesae.settings import Settings
 from namesae.wiring import open_state
 from tests.conftest import RedisServer
+from tests.served_runs import until
 from tests.work_world import filled
 from tools.draw_log import DrawLog, interrupted, redrawn
 
@@ -34,6 +33,7 @@ pytestmark = [
 ]
 PATIENCE = 240_000
 """Milliseconds: the worker loads its models first, and the machine may be busy."""
+LONG_S = PATIENCE / 1000
 CAR = 323
 
 
@@ -73,7 +73,7 @@ def place(settings: Settings, tmp_path: Path) -> Iterator[Place]:
 
 def _address(told: Path) -> str:
     """Where it listens, once it says so."""
-    until(lambda: "http://" in told.read_text())
+    until(lambda: "http://" in told.read_text(), limit_s=LONG_S)
     found = re.search(r"http://[\w.]+:\d+", told.read_text())
     assert found is not None
     return found.group()
@@ -102,13 +102,6 @@ def name_it(page: Page, url: str) -> str:
     page.get_by_role("button", name="Name it", exact=True).click()
     page.wait_for_url(re.compile(rf"/runs/sandbox-{CAR}-"))
     return page.url.rpartition("/")[2]
-
-
-def until(holds: Callable[[], object], *, limit_s: float = 400.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_visitor_names_finds_compares_and_reviews(browser: Browser, place: Place, tmp_path: Path) -> None:
@@ -163,9 +156,10 @@ def test_two_browsers_see_a_run_to_its_end_though_its_worker_is_killed(
     for page in (first, second):
         page.evaluate("window.stayed = true")
     log = DrawLog(service.state.client)
-    until(lambda: any(each.event == "recorded" for each in log.entries()))
-    worker = _worker_of(service, run)
-    os.kill(worker, signal.SIGKILL)
+    until(lambda: any(each.event == "recorded" for each in log.entries()), limit_s=LONG_S)
+    worker = service.runs.jobs.get(run).worker
+    assert worker is not None
+    os.kill(int(worker.rpartition(":")[2]), signal.SIGKILL)
     for page in (first, second):
         expect(page.locator("#live")).to_have_attribute("data-state", "ended", timeout=PATIENCE)
         expect(page.get_by_role("heading", level=1)).to_have_text("car", timeout=PATIENCE)
@@ -175,11 +169,3 @@ def test_two_browsers_see_a_run_to_its_end_though_its_worker_is_killed(
     assert len({each.process for each in entries}) == 2, "it was killed before it began, or after it ended"
     until(lambda: service.runs.status(run).state == "ended", limit_s=10)
     assert complaints == [] and others == []
-
-
-def _worker_of(service: Service, run: str) -> int:
-    with contextlib.suppress(StopIteration):
-        job = next(each for each in service.runs.jobs.list() if each.id == run)
-        assert job.worker is not None
-        return int(job.worker.rpartition(":")[2])
-    raise AssertionError("Nobody is at work on it.")

@@ -20,14 +20,12 @@ from namesae.service.errors import Conflict, NotFound, QueueFull
 from namesae.service.job_runner import Ending, JobRunner
 from namesae.service.jobs import Jobs
 from namesae.service.orders import BatchOrder, EvalOrder
-from namesae.service.service import Service
 from namesae.service.work_stop import JobStop
-from namesae.settings import load_settings
 from namesae.stopping import Stop
-from namesae.wiring import Workbench, open_state
+from namesae.wiring import Workbench
 from sae.feature import Feature
-from tests.command_line import here, plant
-from tests.served_runs import Served, in_the_first_score, paint_once
+from tests.command_line import here
+from tests.served_runs import Served, in_the_first_score, paint_once, planted
 from tools import keys
 from tools.errors import UsageError
 
@@ -38,11 +36,9 @@ FEW = "fake#0,8,3"
 def served(
     redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Served]:
-    plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
     paint_once(monkeypatch)
-    settings = load_settings()
-    with open_state(settings) as state:
-        yield Served(settings, state, Service(settings, state))
+    with planted(monkeypatch, redis_url=redis_server.url, folder=tmp_path) as there:
+        yield there
 
 
 def order(**changes: Any) -> BatchOrder:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.records import Explanation, Proposal
+from agent.records import Proposal
 from agent.request import Request
 from namesae.forking import ForkOrder
 from namesae.service.errors import Conflict, NotFound
@@ -17,10 +17,8 @@ from namesae.service.jobs import Jobs
 from namesae.service.orders import NameOrder, RuleOrder
 from namesae.service.service import Service
 from namesae.settings import load_settings
-from namesae.wiring import open_state
 from sae.feature import Feature
-from tests.command_line import plant
-from tests.served_runs import Served, paint_once
+from tests.served_runs import Served, paint_once, planted
 from tools import keys
 from tools.errors import UsageError
 
@@ -31,21 +29,13 @@ CLEAR, DEAD = 4, 8
 def served(
     redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Served]:
-    plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
     paint_once(monkeypatch)
-    settings = load_settings()
-    with open_state(settings) as state:
-        yield Served(settings, state, Service(settings, state))
+    with planted(monkeypatch, redis_url=redis_server.url, folder=tmp_path) as there:
+        yield there
 
 
 def order(index: int = CLEAR, **changes: Any) -> NameOrder:
     return NameOrder(feature=f"fake#{index}", proposer="lexical", **changes)
-
-
-def explained(served: Served, run: str) -> Explanation:
-    row = served.state.runs.row(run)
-    assert row is not None and row.explanation is not None
-    return row.explanation
 
 
 def test_a_name_under_review_waits_and_goes_on_with_the_ruling(served: Served) -> None:
@@ -63,7 +53,7 @@ def test_a_name_under_review_waits_and_goes_on_with_the_ruling(served: Served) -
     with pytest.raises(Conflict, match="bob chose to accept"):
         runs.rule(RuleOrder(run=run, action="reject"), who="eve")
     served.work()
-    review = explained(served, run).review
+    review = served.explained(run).review
     assert review is not None and (review.who, review.decision, review.why) == ("bob", "accepted", "clear")
     assert runs.status(run).state == "ended"
     with pytest.raises(Conflict, match="has ended"):
@@ -104,7 +94,7 @@ def test_a_fork_is_a_run_of_its_own_and_found_again(served: Served) -> None:
     runs = served.service.runs
     origin = runs.start(order(), who="ann").run
     served.work()
-    whole = explained(served, origin)
+    whole = served.explained(origin)
     step = next(each for each in runs.trace(origin).steps if each.next == "conclude")
     prompts = (Proposal(prompt="red fish", intent="explore"),)
     asked = ForkOrder(run=origin, step=step.number, add=prompts)
@@ -114,7 +104,7 @@ def test_a_fork_is_a_run_of_its_own_and_found_again(served: Served) -> None:
     assert runs.events(forked.run)[-1].event.what.kind == "forked"
     served.work()
     told = runs.status(forked.run)
-    assert told.state == "ended" and explained(served, origin) == whole
+    assert told.state == "ended" and served.explained(origin) == whole
     assert runs.fork(asked, who="ann").stored
     assert served.drawn_twice() == []
 

@@ -20,9 +20,8 @@ from namesae.service.jobs import Jobs
 from namesae.service.orders import NameOrder
 from namesae.service.service import Service
 from namesae.settings import load_settings
-from namesae.wiring import open_state, open_workbench
-from tests.command_line import plant
-from tests.served_runs import Served, Working, in_the_first_score, paint_once, until
+from namesae.wiring import open_workbench
+from tests.served_runs import Served, Working, in_the_first_score, paint_once, planted, until
 from tools import keys
 from tools.errors import UsageError
 
@@ -33,21 +32,13 @@ CLEAR, DEAD = 4, 8
 def served(
     redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Served]:
-    plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
     paint_once(monkeypatch)
-    settings = load_settings()
-    with open_state(settings) as state:
-        yield Served(settings, state, Service(settings, state))
+    with planted(monkeypatch, redis_url=redis_server.url, folder=tmp_path) as there:
+        yield there
 
 
 def order(index: int = CLEAR, **changes: Any) -> NameOrder:
     return NameOrder(feature=f"fake#{index}", proposer="lexical", **changes)
-
-
-def explained(served: Served, run: str) -> Explanation:
-    row = served.state.runs.row(run)
-    assert row is not None and row.explanation is not None
-    return row.explanation
 
 
 def essence(told: Explanation) -> tuple[object, ...]:
@@ -63,11 +54,11 @@ def test_a_naming_is_on_record_before_it_begins_and_is_watched_to_its_end(served
     served.work()
     told = runs.status(asked.run)
     assert (told.state, told.name, told.verdict, told.stored) == ("ended", "striped fish", "named", False)
-    assert told.search_images == explained(served, asked.run).images.search > 0
+    assert told.search_images == served.explained(asked.run).images.search > 0
     entries = runs.events(asked.run)
     assert (entries[0].event.what.kind, entries[-1].event.what.kind) == ("started", "ended")
     assert told.last_event == entries[-1].id and runs.events(asked.run, after=entries[-2].id) == [entries[-1]]
-    assert runs.trace(asked.run).explanation == explained(served, asked.run)
+    assert runs.trace(asked.run).explanation == served.explained(asked.run)
     page = runs.markdown(asked.run)
     assert "**striped fish** is the name of fake\\#4." in page and "## Rivals" in page and "| AUROC |" in page
 
@@ -161,7 +152,7 @@ def test_paused_at_work_it_goes_on_where_it_stopped(served: Served, monkeypatch:
     runs = served.service.runs
     run = runs.start(order(), who="ann").run
     served.work()
-    whole = explained(served, run)
+    whole = served.explained(run)
     served.state.client.flushdb()
     assert runs.start(order(), who="ann").run == run
     with monkeypatch.context() as patch:
@@ -174,7 +165,7 @@ def test_paused_at_work_it_goes_on_where_it_stopped(served: Served, monkeypatch:
     assert scored == 1
     runs.resume(run, who="ann")
     served.work()
-    assert essence(explained(served, run)) == essence(whole)
+    assert essence(served.explained(run)) == essence(whole)
     assert [each.event.what.kind for each in runs.events(run)].count("started") == 2
     assert served.drawn_twice() == []
 
@@ -198,7 +189,7 @@ def test_cancelled_in_the_queue_it_never_begins(served: Served) -> None:
     served.work()
     assert [each.event.what.kind for each in runs.events(run)] == ["ended"]
     assert runs.cancel(run) == cancelled
-    assert explained(served, run).code == "on_request"
+    assert served.explained(run).code == "on_request"
     with pytest.raises(Conflict):
         runs.resume(run, who="ann")
     anew = runs.start(order(), who="ann")
@@ -215,7 +206,7 @@ def test_cancelled_at_work_it_ends_within_a_step(served: Served, monkeypatch: py
     assert Jobs(served.state.client).get(run).state == "cancelled"
     kinds = [each.event.what.kind for each in runs.events(run)]
     assert kinds.count("scored") == 1 and kinds[-1] == "ended"
-    kept = explained(served, run)
+    kept = served.explained(run)
     assert kept.evidence is not None and kept.evidence.trials and kept.name is None
     assert kept.images.search == told.search_images > 0
     assert served.state.runs.find(request_of(served, run)) is None

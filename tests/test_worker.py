@@ -19,8 +19,8 @@ from namesae.service.orders import NameOrder
 from namesae.service.service import Service
 from namesae.settings import load_settings
 from namesae.wiring import open_state
-from tests.command_line import ROOT, plant
-from tests.served_runs import Served, until
+from tests.command_line import ROOT
+from tests.served_runs import Served, planted, until
 from tools import keys, redis_server, redis_watch
 from tools.draw_log import DrawLog, interrupted, redrawn
 
@@ -31,10 +31,8 @@ CLEAR = "fake#4"
 def served(
     redis: Any, redis_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Served]:
-    plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
-    settings = load_settings()
-    with open_state(settings) as state:
-        yield Served(settings, state, Service(settings, state))
+    with planted(monkeypatch, redis_url=redis_server.url, folder=tmp_path) as there:
+        yield there
 
 
 class Process(subprocess.Popen[str]):
@@ -67,9 +65,7 @@ def ask(served: Served, feature: str = CLEAR, *, seed: int = 0) -> str:
 
 def finished(served: Served, run: str) -> Explanation:
     until(lambda: served.service.runs.status(run).verdict is not None, limit_s=90)
-    row = served.state.runs.row(run)
-    assert row is not None and row.explanation is not None
-    return row.explanation
+    return served.explained(run)
 
 
 def begun(served: Served) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import FastAPI
@@ -150,9 +149,9 @@ def _methods_at(request: Request) -> set[str]:
 
 
 def _page_of(request: Request, error: Exception) -> Response | None:
-    """For a browser that goes where nothing is: a page, where there are pages."""
+    """For a browser that goes where nothing is: a page."""
     wants_page = "text/html" in request.headers.get("accept", "")
-    if not wants_page or request.url.path.startswith(OURS) or find_spec("namesae.pages.page_route") is None:
+    if not wants_page or request.url.path.startswith(OURS):
         return None
     from namesae.pages.page_route import error_page
 
@@ -160,16 +159,12 @@ def _page_of(request: Request, error: Exception) -> Response | None:
 
 
 def _add_pages(app: FastAPI, service: Service) -> None:
-    if find_spec("namesae.pages.site") is None:
-        return
     from namesae.pages.site import add_pages
 
     add_pages(app, service, access)  # type: ignore[arg-type]
 
 
 def _add_mcp(app: FastAPI, service: Service) -> None:
-    if find_spec("namesae.mcp_server") is None:
-        return
     from namesae.mcp_server import MCP_PATH, mcp_app
 
     mounted = mcp_app(service, app.state.gate)
