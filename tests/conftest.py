@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 # langgraph reads it when it is first imported, which a test may do before it imports ours.
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+# Workers side by side are as many as cores: threads of theirs would only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Examples are the same in every run, and a slow machine is no failure.
 settings.register_profile(
@@ -36,6 +40,13 @@ class RedisServer(NamedTuple):
     data_dir: Path
     keeper: Any
     """A client that starts the server again where it has gone."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def an_own_heap() -> None:
+    """Python's collector leaves alone what other files' tests left: walking through it takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import pickle
 import struct
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +19,6 @@ from tests.poisoned_pickles import alone, archive
 
 LONGEST = 1.0
 """Seconds of CPU that a small file may take."""
-
-
-@pytest.fixture(autouse=True)
-def this_alone_is_counted() -> Iterator[None]:
-    """Python's collector leaves what earlier tests left behind: walking through it takes a second."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def test_a_zip_bomb_is_refused_soon(tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ def test_a_server_without_watcher_is_replaced_by_the_next_client(data_dir: Path)
     client = connect(None, data_dir)
     client.set("a", 1)
     os.kill(recorded(data_dir, "watcher"), signal.SIGKILL)
+    assert eventually(lambda: is_free(redis_server.server_folder(data_dir) / "watch.lock"))
     # At once: the orphan may still answer.
     assert connect(None, data_dir).get("a") == b"1"
     assert not is_free(redis_server.server_folder(data_dir) / "watch.lock")
