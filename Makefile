@@ -19,7 +19,9 @@ test: setup  ## every test not marked slow, gpu or live; at most 10 minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: setup  ## the slow tests; at most 30 minutes
-	$(BIN)/python -m pytest -m "slow and not gpu and not live" --timeout 1500 -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and not timed and not gpu and not live" --timeout 1500 \
+	    -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and timed and not gpu and not live" --timeout 1500
 
 check: setup  ## ruff, mypy --strict, import directions, package names
 	$(BIN)/ruff check .

@@ -203,6 +203,7 @@ async def lag_of_watchers(place: Place, run: str, *, count: int, events: int) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_two_hundred_watchers_lag_less_than_a_second(place: Place) -> None:
     run = begun(place)
     lags = sorted(asyncio.run(lag_of_watchers(place, run, count=200, events=7)))

@@ -62,6 +62,7 @@ def test_the_demo_names_a_feature_and_says_where_to_look(
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.timeout(300)
 def test_the_demo_names_a_feature_of_the_trained_dictionary_rightly(tmp_path: Path) -> None:
     from sandbox.world.concepts import parse

@@ -60,5 +60,6 @@ def seconds(*command: str) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_help_costs_at_most_twice_its_libraries() -> None:
     assert seconds("-m", "namesae", "--help") <= 2 * seconds("-c", "import typer, rich")

@@ -229,6 +229,7 @@ def test_a_real_run_arrives_nested_as_agent_tool_chat(
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a_receiver_that_is_not_there_costs_a_line_and_no_verdict(
     llm: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def test_labels_say_everything() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_five_hundred_pictures_a_second() -> None:
     rng = random.Random(0)
     scenes = [balanced_scene(rng) for _ in range(2000)]
