@@ -55,6 +55,8 @@ class Estimate(Frozen):
     """Earlier runs they come from; 0 for defaults."""
     images: Range
     """Search and judge, drawn or found in the ledger."""
+    survey: int = 0
+    """Images that the survey of a batch may draw beside these, at most."""
     llm_calls: Range
     tokens: Range | None
     usd: Range | None

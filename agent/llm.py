@@ -7,6 +7,7 @@ live in the SDK and nowhere else. Importing this module imports no openai.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -220,6 +221,8 @@ class Chat:
                 timeout=endpoint.timeout_s,
                 max_retries=endpoint.retries,
             )
+            # A worker goes through many: each hangs up once nobody holds it.
+            weakref.finalize(self, self._client.close).atexit = False
         return self._client
 
     def _way(self) -> Way:

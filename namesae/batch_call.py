@@ -63,12 +63,20 @@ def whole(ask: BatchAsk) -> BatchAsk:
     return ask.model_copy(update={"selection": f"{ask.selection}#0-{last}"})
 
 
-def dry_run(ask: BatchAsk, *, as_json: bool) -> int:
-    """Say what a batch would use, without its survey's help: what earlier runs used, feature by feature."""
+def dry_run(ask: BatchAsk, limits: BatchLimits, *, as_json: bool) -> int:
+    """Say what a batch would use: its survey, and what earlier runs used, feature by feature."""
+    from namesae.batch_survey import most_surveyed
     from namesae.dry_run import tell_estimate
     from namesae.naming import Order
 
-    return tell_estimate(Order(selection=whole(ask).selection), settings_of(ask), as_json=as_json)
+    return tell_estimate(
+        Order(selection=whole(ask).selection),
+        settings_of(ask),
+        as_json=as_json,
+        survey=lambda features: (
+            most_surveyed(features, images=ask.survey, most=limits.images) if features else 0
+        ),
+    )
 
 
 def recall(ask: BatchAsk, limits: BatchLimits) -> tuple[BatchAsk, BatchLimits]:

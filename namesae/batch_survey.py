@@ -23,6 +23,12 @@ PART = 4
 """A survey of default size takes at most one in so many of the batch's images."""
 
 
+def most_surveyed(searched: int, *, images: int | None, most: int | None) -> int:
+    """Images of a survey for ``searched`` features; ``images`` and ``most`` as for ``schedule``."""
+    wanted = searched if images is None else images
+    return wanted if most is None else min(wanted, most // PART if images is None else most)
+
+
 class BatchSurvey:
     """Its plan, its drawing and what it was charged."""
 
@@ -61,9 +67,7 @@ class BatchSurvey:
         exemplars, card = models.exemplars(), models.draw.card
         facts = {index: exemplars.facts(index) for index in indices}
         lexicon = lexicon_for(card, models.lexicon)
-        wanted = sum(map(is_searched, facts.values())) if images is None else images
-        if most is not None:
-            wanted = min(wanted, most // PART if images is None else most)
+        wanted = most_surveyed(sum(map(is_searched, facts.values())), images=images, most=most)
         plan = plan_survey(facts, lexicon, card=card, images=wanted)
         return Schedule(plan=plan, order=naming_order(facts, lexicon, card=card))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from namesae import cli_ask, cli_batch, cli_export, cli_mcp, cli_review, cli_serve, cli_worker
-from namesae.cli_evals import evals
+from namesae import cli_ask, cli_batch, cli_export, cli_mcp, cli_report, cli_review, cli_serve, cli_worker
+from namesae.cli_late import late
 from namesae.cli_options import (
     AsJson,
     Chosen,
@@ -22,7 +22,6 @@ from namesae.cli_options import (
     Quiet,
     Yes,
 )
-from namesae.cli_sae import sae
 
 if TYPE_CHECKING:
     from namesae.settings import Settings
@@ -37,12 +36,28 @@ app = typer.Typer(
     help="Names the features of vision sparse autoencoders, and shows why the name is right.",
     epilog="A setting is a flag, else NAMESAE_... in the environment or .env, else a line of config.toml.",
 )
-app.add_typer(evals, name="evals", short_help="Compare ways of naming against known truth.")
-app.add_typer(sae, name="sae", short_help="Train, load, measure and look into dictionaries.")
+app.add_typer(
+    late(
+        "namesae.cli_evals",
+        "evals",
+        says="Compare ways of naming features on the same features, images and budget, against known truth.",
+    ),
+    name="evals",
+    short_help="Compare ways of naming against known truth.",
+)
+app.add_typer(
+    late(
+        "namesae.cli_sae",
+        "sae",
+        says="From an image folder to a trained, measured, browsable dictionary; and any published one in.",
+    ),
+    name="sae",
+    short_help="Train, load, measure and look into dictionaries.",
+)
 cli_review.add_to(app)
 app.command("ask", short_help="Ask about a feature.")(cli_ask.ask)
 app.command("batch", short_help="Name many features of a dictionary.")(cli_batch.batch)
-for service in (cli_serve, cli_worker, cli_mcp, cli_export):
+for service in (cli_serve, cli_worker, cli_mcp, cli_report, cli_export):
     service.add_to(app)
 
 Selected = Annotated[
@@ -117,7 +132,7 @@ def show(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Show what is stored about a feature: its latest name, figures, rivals, and earlier runs."""
+    """Show what is stored about a feature: its latest name, figures, rivals, and other runs."""
     from namesae.showing import show_feature
 
     return show_feature(feature, _settings(), as_json=as_json)
@@ -126,7 +141,7 @@ def show(
 @app.command(short_help="Show how a name was found.")
 def trace(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run id, or DICTIONARY#INDEX for its latest run.")
+        str, typer.Argument(metavar="RUN", help="A run, DICTIONARY#INDEX for its latest, or a conversation.")
     ],
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run as one self-contained page.")

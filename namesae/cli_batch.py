@@ -90,14 +90,14 @@ def batch(
         yes=yes,
     )
     if dry_run:
-        return _dry_run(ask, as_json=as_json)
+        return _dry_run(ask, limits, as_json=as_json)
     return _run(ask, limits, resume=resume, quiet=quiet, as_json=as_json, debug=debug)
 
 
-def _dry_run(ask: BatchAsk, *, as_json: bool) -> int:
+def _dry_run(ask: BatchAsk, limits: BatchLimits, *, as_json: bool) -> int:
     from namesae.batch_call import dry_run
 
-    return dry_run(ask, as_json=as_json)
+    return dry_run(ask, limits, as_json=as_json)
 
 
 def _run(ask: BatchAsk, limits: BatchLimits, *, resume: bool, quiet: bool, as_json: bool, debug: bool) -> int:

@@ -1,9 +1,9 @@
-"""``namesae name --dry-run``: says what naming would use; draws nothing, asks nothing, loads no model."""
+"""``--dry-run``: what naming would use. Draws nothing, asks nobody, loads no model."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from agent.estimate import Estimate, Prospect, Range, estimate
@@ -26,9 +26,16 @@ LATEST = 400
 UNKNOWN = "unknown"
 
 
-def tell_estimate(order: Order, settings: Settings, *, as_json: bool) -> int:
-    """Print what an order would use."""
+Surveyed = Callable[[int], int]
+"""The images that a survey for so many features may draw."""
+
+
+def tell_estimate(
+    order: Order, settings: Settings, *, as_json: bool, survey: Surveyed = lambda features: 0
+) -> int:
+    """Print what an order would use; ``survey``: of a batch, for the features that have no answer yet."""
     told = estimate_order(order, settings)
+    told = told.model_copy(update={"survey": survey(told.features - told.stored)})
     if as_json:
         write_json("estimate", told.model_dump(mode="json"), out=sys.stdout)
     else:
@@ -68,6 +75,8 @@ def estimate_lines(told: Estimate, *, price: str) -> Iterator[str]:
     stored = f", {told.stored} of them stored already" if told.stored else ""
     yield f"Naming {what} with the {told.proposer} proposer{stored} (low, typical, high; from {told.basis}):"
     yield f"  images       {_count(told.images)}"
+    if told.survey:
+        yield f"  survey       at most {told.survey:,} more images"
     yield f"  LLM calls    {_count(told.llm_calls)}"
     yield f"  tokens       {_count(told.tokens)}"
     yield f"  dollars      {_dollars(told.usd)}" + (f"   {price}" if price else "")

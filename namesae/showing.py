@@ -7,34 +7,44 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.events import Event
 from agent.records import Explanation, NeighbourFiring
 from namesae.dictionaries import Damaged, Listed, list_dictionaries
 from namesae.lines import event_line, feature_line, percent, plain, question_line, quoted, step_line
 from namesae.reporters import write_json
 from namesae.settings import Settings
+from namesae.told_conversations import conversation_lines, events_of_conversation
 from namesae.traces import Trace, latest_explanation, parse_feature, read_trace
-from namesae.wiring import open_state
+from namesae.wiring import State, open_state
+from tools.errors import UsageError
 
 
 def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> int:
-    """Print what is stored about a feature, latest first."""
+    """Print what is stored about a feature: what its last run found, then earlier ones, latest first.
+
+    A run that failed or was cancelled comes after those that did not.
+    """
     with open_state(settings) as state:
-        latest = latest_explanation(feature, state, settings=settings)
+        latest_explanation(feature, state, settings=settings)
         stored = state.runs.of_feature(str(parse_feature(feature, settings)))
+    stored.sort(key=lambda each: each.verdict in ("failed", "cancelled"))
     if as_json:
         for explanation in stored:
             write_json("feature", explanation.model_dump(mode="json"), out=sys.stdout)
         return 0
-    _print(_told(latest.model_copy(update={"stored": True})))
+    _print(_told(stored[0].model_copy(update={"stored": True})))
     if len(stored) > 1:
-        _print(["", "Earlier:"])
+        _print(["", "Other runs:"])
         _print(f"  {each.run}   {feature_line(each)}   {each.created[:10]}" for each in stored[1:])
     return 0
 
 
 def show_trace(run: str, settings: Settings, *, html: Path | None = None, as_json: bool = False) -> int:
-    """Print a run, or write it as a page."""
+    """Print a run, or write it as a page; a conversation by its thread as well, which has no page."""
     with open_state(settings) as state:
+        asked = [] if "#" in run or state.runs.row(run) else events_of_conversation(run, state)
+        if asked:
+            return _show_conversation(run, asked, state, html=html, as_json=as_json)
         trace = read_trace(run, state, settings=settings, race=as_json or html is not None)
         if html is not None:
             from namesae.trace_html import write_trace_html
@@ -46,6 +56,19 @@ def show_trace(run: str, settings: Settings, *, html: Path | None = None, as_jso
         _print([str(html)])
     else:
         _print(trace_lines(trace))
+    return 0
+
+
+def _show_conversation(
+    thread: str, events: Sequence[Event], state: State, *, html: Path | None, as_json: bool
+) -> int:
+    if html is not None:
+        raise UsageError(f"{thread} is a conversation, of which there is no page; leave --html out.")
+    if as_json:
+        told = [event.model_dump(mode="json") for event in events]
+        write_json("conversation", {"thread": thread, "events": told}, out=sys.stdout)
+    else:
+        _print(conversation_lines(events, state.images.path_or_url))
     return 0
 
 

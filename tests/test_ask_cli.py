@@ -45,7 +45,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
     api.close()
 
 
-def test_the_steps_go_to_stderr_and_the_answer_with_its_citations_to_stdout(server: FakeOpenAI) -> None:
+def test_the_steps_go_to_stderr_and_the_answer_with_its_citations_to_stdout(
+    server: FakeOpenAI, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = process("ask", "fake#0", QUESTION)
     assert told.returncode == 0, told.stderr
     assert "Asking fake-model about fake#0: up to 100 pictures and 24 LLM calls, at most $0.10" in told.stderr
@@ -58,6 +60,20 @@ def test_the_steps_go_to_stderr_and_the_answer_with_its_citations_to_stdout(serv
     again = process("ask", "fake#0", QUESTION, "--quiet")
     assert again.returncode == 0 and again.stderr == "" and "(stored 20" in again.stdout
     assert len(server.requests) == 2
+    thread = told.stderr.split("--thread ")[1].split()[0]
+    capsys.readouterr()
+    assert here("trace", thread) == 0
+    shown = capsys.readouterr().out
+    assert f"'{QUESTION}' begins" in shown and 'draw_and_score ["striped fish"' in shown
+    assert told.stdout in shown, "the answer whole, with what it cites"
+    assert here("trace", thread, "--json") == 0
+    (record,) = records(capsys.readouterr().out)
+    assert (record["type"], record["thread"]) == ("conversation", thread)
+    kinds = [each["what"]["kind"] for each in record["events"]]
+    assert kinds[0] == "questioned" and kinds[-1] == "answered" and "tool_called" in kinds
+    assert here("trace", thread, "--html", "page.html") == 2
+    assert "is a conversation" in capsys.readouterr().err
+    assert here("trace", f"{thread}x") == 2
 
 
 def test_json_is_all_that_goes_to_stdout_and_a_follow_up_goes_on(server: FakeOpenAI) -> None:

@@ -146,7 +146,12 @@ def test_what_was_named_before_costs_the_batch_nothing() -> None:
 
 def test_nothing_is_done_for_a_dry_run(redis: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert here("batch", "fake", "--dry-run") == 0
-    assert "13 features" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "13 features" in told and "survey       at most 13 more images" in told
+    assert here("batch", "fake", "--dry-run", "--json", "--batch-images", "40") == 0
+    assert records(capsys.readouterr().out)[0]["survey"] == 10
+    assert here("batch", "fake", "--dry-run", "--no-survey") == 0
+    assert "survey" not in capsys.readouterr().out
     assert DrawLog(redis).entries() is not None and not list(DrawLog(redis).entries())
 
 

@@ -96,7 +96,7 @@ def test_again_makes_a_new_run_and_keeps_the_old_one(capsys: pytest.CaptureFixtu
     stored = records(capsys.readouterr().out)
     assert len({each["run"] for each in stored}) == 2 and all(each["type"] == "feature" for each in stored)
     assert here("show", "fake#8") == 0
-    assert "Earlier:" in capsys.readouterr().out
+    assert "Other runs:" in capsys.readouterr().out
 
 
 def test_a_sample_by_truth_is_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -234,3 +235,13 @@ def test_importing_the_proposer_imports_no_openai() -> None:
     command = [sys.executable, "-c", probe]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+def test_a_chat_that_nobody_holds_hangs_up(url: str) -> None:
+    held = chat(url)
+    held.ask(ASK, reply_schema())
+    client = held._sdk()
+    assert not client.is_closed()
+    del held
+    gc.collect()
+    assert client.is_closed()
