@@ -73,9 +73,7 @@ def dry_run(ask: BatchAsk, limits: BatchLimits, *, as_json: bool) -> int:
         Order(selection=whole(ask).selection),
         settings_of(ask),
         as_json=as_json,
-        survey=lambda features: (
-            most_surveyed(features, images=ask.survey, most=limits.images) if features else 0
-        ),
+        survey=lambda features: most_surveyed(features, images=ask.survey, most=limits.images),
     )
 
 

@@ -141,7 +141,10 @@ def show(
 @app.command(short_help="Show how a name was found.")
 def trace(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run, DICTIONARY#INDEX for its latest, or a conversation.")
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run, DICTIONARY#INDEX for its latest, or a thread of namesae ask."
+        ),
     ],
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run as one self-contained page.")

@@ -10,7 +10,7 @@ import typer
 from namesae.cli_options import AsJson, Debug, Quiet, Yes
 from namesae.proposers import ProposerName
 
-evals = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+evals = typer.Typer(rich_markup_mode=None)
 
 Suite = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite file (TOML or YAML), or sandbox-quick, ...")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.events import Asked
 from agent.replay import Conversation, Heading, distinct, write_conversation
+from namesae.told_conversations import events_of_conversation
 from namesae.traces import find_run
 from namesae.wiring import open_state
 from tools.errors import UsageError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def save_conversation(run: str, settings: Settings, *, path: Path) -> None:
     """Write the exchanges of a run, by its id or by DICTIONARY#INDEX; UsageError where there are none."""
     with open_state(settings) as state:
+        if events_of_conversation(run, state):
+            raise UsageError(f"{run} is a conversation of namesae ask; only what a run said can be replayed.")
         row = find_run(run, state, settings=settings)
         events = [entry.event for entry in state.events.read(row.run)]
     calls = distinct(event.what.call for event in events if isinstance(event.what, Asked))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.collisions import shared_names
+from agent.runs_store import WITHOUT_ANSWER
 from namesae.service.feature_query import DictionaryRow, FeatureQuery, GridRow, VerdictCount
 from sae.feature import Frozen
 from tools.errors import UsageError
@@ -59,6 +60,8 @@ class DictionaryReport(Frozen):
     """Features with a verdict."""
     named: int
     """Features with a name, weak ones included."""
+    failed: int
+    """Features all of whose runs failed or were stopped: they have none."""
     coverage: float
     """Share of the features that have a verdict."""
     verdicts: tuple[VerdictCount, ...]
@@ -71,9 +74,9 @@ class DictionaryReport(Frozen):
     confidence: Quartiles | None
     """Of features with a name."""
     search_images: Quartiles | None
-    """Of features with a verdict."""
+    """Of features with a verdict: those of the run that gave it, without surveys and other runs."""
     usd: float | None
-    """What the proposer cost all of them; None where the price of any is unknown."""
+    """What the proposer cost in these runs; None where the price of any is unknown."""
     reviewed: int
     """Features that a person ruled on."""
     proposers: tuple[str, ...]
@@ -90,16 +93,18 @@ def report_on(dictionary: str, features: Features) -> tuple[DictionaryReport, tu
     NotFound or IntegrityError as ``features`` raises them; UsageError where no feature has a verdict yet.
     """
     told = features.dictionary(dictionary)
-    rows = tuple(features.every_row(dictionary, BEST_FIRST))
+    tried = [row for row in features.every_row(dictionary, BEST_FIRST) if row.answer is not None]
+    rows = tuple(row for row in tried if row.answer and row.answer.verdict not in WITHOUT_ANSWER)
     if not rows:
         raise UsageError(
             f"No feature of {dictionary} has a verdict yet: namesae batch {dictionary} names them, "
             f"namesae name {dictionary}#INDEX one."
         )
-    return _report(told, tuple(row.answer for row in rows if row.answer is not None)), rows
+    answers = tuple(row.answer for row in rows if row.answer is not None)
+    return _report(told, answers, failed=len(tried) - len(rows)), rows
 
 
-def _report(told: DictionaryRow, answers: Sequence[FeatureRow]) -> DictionaryReport:
+def _report(told: DictionaryRow, answers: Sequence[FeatureRow], *, failed: int) -> DictionaryReport:
     named = [each for each in answers if each.name is not None]
     intervals = [each.auroc_ci for each in named if each.auroc_ci is not None]
     created = sorted(each.created for each in answers)
@@ -112,6 +117,7 @@ def _report(told: DictionaryRow, answers: Sequence[FeatureRow]) -> DictionaryRep
         hook_point=told.hook_point,
         answered=len(answers),
         named=len(named),
+        failed=failed,
         coverage=len(answers) / told.n_features,
         verdicts=_verdicts(answers),
         auroc=Quartiles.of([each.auroc for each in named if each.auroc is not None]),

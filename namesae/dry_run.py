@@ -33,9 +33,9 @@ Surveyed = Callable[[int], int]
 def tell_estimate(
     order: Order, settings: Settings, *, as_json: bool, survey: Surveyed = lambda features: 0
 ) -> int:
-    """Print what an order would use; ``survey``: of a batch, for the features that have no answer yet."""
+    """Print what an order would use; ``survey``: of a batch, which surveys for stored answers too."""
     told = estimate_order(order, settings)
-    told = told.model_copy(update={"survey": survey(told.features - told.stored)})
+    told = told.model_copy(update={"survey": survey(told.features)})
     if as_json:
         write_json("estimate", told.model_dump(mode="json"), out=sys.stdout)
     else:

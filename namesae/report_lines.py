@@ -38,6 +38,8 @@ def heading(report: DictionaryReport) -> str:
 
 def figures(report: DictionaryReport) -> Iterator[tuple[str, str]]:
     """(what, figure) of all that is known."""
+    if report.failed:
+        yield "no verdict", f"{report.failed:,} more whose runs failed or were stopped"
     if report.auroc is not None:
         yield "sealed AUROC", f"{_spread(report.auroc, '.2f')} of {report.auroc.features:,} named"
     if report.interval is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent.events import Event
 from agent.records import Explanation, NeighbourFiring
+from agent.runs_store import WITHOUT_ANSWER
 from namesae.dictionaries import Damaged, Listed, list_dictionaries
 from namesae.lines import event_line, feature_line, percent, plain, question_line, quoted, step_line
 from namesae.reporters import write_json
@@ -18,6 +19,11 @@ from namesae.traces import Trace, latest_explanation, parse_feature, read_trace
 from namesae.wiring import State, open_state
 from tools.errors import UsageError
 
+SHOWN = 10
+"""Runs of a feature that are told."""
+MOST_RUNS = 500
+"""Of the latest runs, those that are looked through for some that found something."""
+
 
 def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> int:
     """Print what is stored about a feature: what its last run found, then earlier ones, latest first.
@@ -26,8 +32,8 @@ def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> 
     """
     with open_state(settings) as state:
         latest_explanation(feature, state, settings=settings)
-        stored = state.runs.of_feature(str(parse_feature(feature, settings)))
-    stored.sort(key=lambda each: each.verdict in ("failed", "cancelled"))
+        stored = state.runs.of_feature(str(parse_feature(feature, settings)), count=MOST_RUNS)
+    stored = sorted(stored, key=lambda each: each.verdict in WITHOUT_ANSWER)[:SHOWN]
     if as_json:
         for explanation in stored:
             write_json("feature", explanation.model_dump(mode="json"), out=sys.stdout)

@@ -73,6 +73,8 @@ def test_the_steps_go_to_stderr_and_the_answer_with_its_citations_to_stdout(
     assert kinds[0] == "questioned" and kinds[-1] == "answered" and "tool_called" in kinds
     assert here("trace", thread, "--html", "page.html") == 2
     assert "is a conversation" in capsys.readouterr().err
+    assert here("trace", thread, "--conversation", "said.jsonl") == 2
+    assert "is a conversation" in capsys.readouterr().err
     assert here("trace", f"{thread}x") == 2
 
 

@@ -153,6 +153,11 @@ def test_nothing_is_done_for_a_dry_run(redis: Any, capsys: pytest.CaptureFixture
     assert here("batch", "fake", "--dry-run", "--no-survey") == 0
     assert "survey" not in capsys.readouterr().out
     assert DrawLog(redis).entries() is not None and not list(DrawLog(redis).entries())
+    assert here("name", "fake#0", "--quiet") == 0
+    capsys.readouterr()
+    assert here("batch", "fake", "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert "1 of them stored" in told and "at most 13 more images" in told, "it surveys for all"
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,31 @@ def test_json_is_one_line_with_every_figure(icon: str, capsys: pytest.CaptureFix
     assert found["first"] < found["last"]
 
 
+def test_runs_that_failed_give_no_verdict(
+    icon: str, redis: redis_module.Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = state_of(redis, tmp_path)
+    finish(state, told(5, None, verdict="failed", code="llm_unreachable", cost=Cost(usd=9.0)))
+    finish(state, told(1, None, seed=1, verdict="cancelled"))
+    assert report("fake", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["answered"], found["failed"], found["usd"]) == (6, 1, pytest.approx(0.75))
+    assert report("fake") == 0
+    assert re.search(r"no verdict +1 more", capsys.readouterr().out)
+
+
+def test_a_picture_that_is_damaged_is_left_out(icon: str, tmp_path: Path) -> None:
+    with open_state(load_settings()) as state:
+        damaged = Path(state.images.path_or_url(icon))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-5])
+    try:
+        assert report("fake", "--html", str(tmp_path / "report.html")) == 0
+    finally:
+        damaged.write_bytes(whole)  # all tests share the store
+    assert "data:image" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_price_that_nobody_knows_is_no_sum(
     icon: str, redis: redis_module.Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +140,7 @@ def test_the_page_needs_nothing_and_obeys_no_name(
         (["nothing"], "'nothing' does not exist"),
         (["fake"], "namesae batch fake names them"),
         (["fake", "--html", "."], "is a folder"),
+        (["fake", "--html", "file/report.html"], "file is no folder"),
         ([], "DICTIONARY"),
     ],
 )
@@ -128,5 +154,8 @@ def test_what_cannot_be_told_is_refused(
     sentence: str,
 ) -> None:
     plant(monkeypatch, redis_url=redis_server.url, folder=tmp_path)
+    (tmp_path / "file").touch()
+    if "file/report.html" in arguments:
+        finish(state_of(redis, tmp_path), told(1))
     assert report(*arguments) == 2
     assert sentence in capsys.readouterr().err

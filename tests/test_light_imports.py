@@ -23,6 +23,8 @@ LIGHT = (
     "agent.events",
     "agent.runs_store",
     "namesae.cli",
+    "namesae.cli_evals",
+    "namesae.cli_sae",
 )
 
 PROBE = """
@@ -43,7 +45,7 @@ def test_light_modules_load_no_model_library() -> None:
 
 def test_the_command_line_is_made_without_pydantic_and_numpy() -> None:
     """They take longer to import than all that --help needs."""
-    command = [sys.executable, "-c", PROBE, "pydantic numpy", "namesae.cli"]
+    command = [sys.executable, "-c", PROBE, "pydantic numpy", "namesae.cli namesae.cli_evals namesae.cli_sae"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 

@@ -193,6 +193,7 @@ def test_without_scripts_everything_can_still_be_reached(open_page: Any) -> None
     assert page.locator("svg[role=img]").count() >= 2
 
 
+@pytest.mark.timed
 def test_a_hundred_thousand_rows_keep_the_page_small(open_page: Any, site: Site) -> None:
     page = open_page("/d/fake?sort=index&descending=false")
     # The same rows again and again stand for a dictionary that large.

@@ -25,20 +25,15 @@ def test_a_run_that_was_stopped_hides_no_name(
         told(1, "boat", seed=0),
         told(1, "fish", seed=1),
         told(1, None, seed=2, verdict="failed", code="llm_unreachable"),
-        told(1, None, seed=3, verdict="cancelled"),
+        *(told(1, None, seed=3 + at, verdict="cancelled") for at in range(12)),
     )
     assert here("show", "fake#1") == 0
     first, *_, others = capsys.readouterr().out.partition("Other runs:")
     assert first.startswith("fish   named")
     assert [line.split()[0] for line in others.splitlines() if line] == [
         "fake-1-made-0",
-        "fake-1-made-3",
-        "fake-1-made-2",
+        *(f"fake-1-made-{seed}" for seed in range(14, 6, -1)),
     ]
     assert here("show", "fake#1", "--json") == 0
-    assert [each["verdict"] for each in records(capsys.readouterr().out)] == [
-        "named",
-        "named",
-        "cancelled",
-        "failed",
-    ]
+    verdicts = [each["verdict"] for each in records(capsys.readouterr().out)]
+    assert verdicts == ["named", "named", *["cancelled"] * 8]

@@ -106,6 +106,7 @@ def test_told_to_leave_it_leaves(served: Served, how: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.timeout(300)
 def test_killed_at_work_another_goes_on_at_once_and_draws_nothing_again(served: Served) -> None:
     whole = undisturbed(served)
