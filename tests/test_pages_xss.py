@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,37 +12,10 @@ import pytest
 from agent.hypothesis import Hypothesis
 from agent.records import Proposal, Review
 from namesae.service.service import Service
-from tests.pages_app import CHROMIUM, chromium, fake_service, file_run, pages_app, serving
-from tests.xss_payloads import EVIL, PAYLOADS
+from tests.pages_app import CHROMIUM, fake_service, file_run
+from tests.watched_page import FOUND, Watched, watching
+from tests.xss_payloads import PAYLOADS
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-WATCH = """
-window.reports = []; window.owned = (what) => window.reports.push("ran: " + what);
-document.addEventListener("securitypolicyviolation", (e) => window.reports.push(
-  "csp: " + e.violatedDirective + " " + e.blockedURI));
-"""
-FOUND = """() => [...window.reports,
-  ...[...document.querySelectorAll("*")]
-    .filter((e) => [...e.attributes].some((a) => /^on|^hx-on/i.test(a.name)))
-    .map((e) => "handler: " + e.outerHTML.slice(0, 80)),
-  ...[...document.querySelectorAll(
-      "script:not([src]), iframe, base, #bait, link[href*=evil], [data-watch='/login']")]
-    .map((e) => "element: " + e.outerHTML.slice(0, 80)),
-  ...[...document.querySelectorAll("[href], [src], [action]")].flatMap((e) => [e.href, e.src, e.action])
-    .filter((u) => typeof u === "string" && u && !u.startsWith(location.origin))
-    .map((u) => "leads away: " + u)]"""
-INSERT = """async ([path, form]) => {
-  const body = form ? new URLSearchParams(form) : null;
-  const answer = await fetch(path, {method: form ? "POST" : "GET", body, headers: {"HX-Request": "true"}});
-  const place = document.createElement("div");
-  place.innerHTML = await answer.text();
-  document.querySelector("main").append(place);
-  htmx.process(place);
-  await new Promise((done) => setTimeout(done, 5));
-  return answer.status;
-}"""
 FEATURES, AT_ONCE = 13, 12
 LISTS = (
     "/d/fake?sort=index&descending=false",
@@ -58,26 +31,6 @@ pytestmark = [
 ]
 
 
-class Watched(NamedTuple):
-    """A page and what it did that it should not have."""
-
-    page: Page
-    url: str
-    faults: list[str]
-
-    def open(self, path: str) -> None:
-        """Visit a path, wait for what it fetches, and note what went wrong."""
-        self.page.goto(self.url + path, wait_until="load")
-        self.faults.extend(f"{path[:60]}: {each}" for each in self.page.evaluate(FOUND))
-
-    def insert(self, path: str, form: dict[str, str] | None = None) -> int:
-        """Put an answer into the open page, as HTMX does, and note what went wrong; its status."""
-        status: int = self.page.evaluate(INSERT, [path, form])
-        self.faults.extend(f"{path[:60]}: {each}" for each in self.page.evaluate(FOUND))
-        self.page.evaluate("document.querySelector('main').lastElementChild.remove()")
-        return status
-
-
 @pytest.fixture(scope="module")
 def service(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("home")
@@ -88,15 +41,8 @@ def service(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def watched(service: Service) -> Iterator[Watched]:
-    with serving(pages_app(service)) as url, chromium() as browser:
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
-        context.add_init_script(WATCH)
-        page, faults = context.new_page(), list[str]()
-        page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("request", lambda request: _note_foreign(request.url, url, faults))
-        yield Watched(page, url, faults)
-        context.close()
+    with watching(service) as page:
+        yield page
 
 
 def test_every_sink_of_a_feature_is_inert(watched: Watched, service: Service) -> None:
@@ -198,8 +144,3 @@ def _bad_dictionaries(folder: Path) -> None:
             continue
         (folder / payload).mkdir(parents=True)
         (folder / payload / "dictionary.json").write_text('{"schema": 1}')
-
-
-def _note_foreign(asked: str, own: str, faults: list[str]) -> None:
-    if not asked.startswith((own, "data:", "about:", "blob:")) or EVIL in asked.partition("?")[0]:
-        faults.append(f"asked for {asked}")
