@@ -13,6 +13,8 @@ from tests.xss_payloads import EVIL
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+PATIENCE = 120_000
+"""Milliseconds: the machine may be busy."""
 WATCH = """
 window.reports = []; window.owned = (what) => window.reports.push("ran: " + what);
 document.addEventListener("securitypolicyviolation", (e) => window.reports.push(
@@ -67,6 +69,7 @@ def watching(service: Service) -> Iterator[Watched]:
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         context.add_init_script(WATCH)
         page, faults = context.new_page(), list[str]()
+        page.set_default_timeout(PATIENCE)
         page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("request", lambda request: _note_foreign(request.url, url, faults))
