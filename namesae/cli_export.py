@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from namesae.cli_options import Debug
+from namesae.cli_options import Debug, DictionaryName
 from tools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def export(
-    dictionary: Annotated[
-        str, typer.Argument(metavar="DICTIONARY", help="As namesae dictionaries lists it.")
-    ],
+    dictionary: DictionaryName,
     form: Annotated[
         Format,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from namesae.cli_options import AsJson, Debug
+from namesae.cli_options import AsJson, Debug, DictionaryName
 from tools.errors import UsageError
 
 
@@ -18,9 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
-    dictionary: Annotated[
-        str, typer.Argument(metavar="DICTIONARY", help="As namesae dictionaries lists it, or its folder.")
-    ],
+    dictionary: DictionaryName,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write one self-contained page, a line a feature."),
@@ -44,9 +42,9 @@ def report(
     settings = load_settings()
     listed = find_dictionary(dictionary, settings)
     with open_state(settings) as state:
-        found, rows = report_on(listed.name, Features(settings, state, also=[listed]))
+        found, answers = report_on(listed.name, Features(settings, state, also=[listed]))
         if html is not None:
-            write_report_page(found, rows, state.images, path=html)
+            write_report_page(found, answers, state.images, path=html)
     if as_json:
         write_json("report", found.model_dump(mode="json"), out=sys.stdout)
     elif html is not None:

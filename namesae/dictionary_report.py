@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.collisions import shared_names
 from agent.runs_store import WITHOUT_ANSWER
-from namesae.service.feature_query import DictionaryRow, FeatureQuery, GridRow, VerdictCount
+from namesae.service.feature_query import DictionaryRow, FeatureQuery, VerdictCount
 from sae.feature import Frozen
 from tools.errors import UsageError
 
@@ -80,28 +80,27 @@ class DictionaryReport(Frozen):
     reviewed: int
     """Features that a person ruled on."""
     proposers: tuple[str, ...]
-    first: str | None
-    """When the oldest of these answers was made, ISO 8601, UTC; None where there is none."""
-    last: str | None
+    first: str
+    """When the oldest of these answers was made, ISO 8601, UTC."""
+    last: str
     shared: tuple[SharedName, ...]
     """Most features first."""
 
 
-def report_on(dictionary: str, features: Features) -> tuple[DictionaryReport, tuple[GridRow, ...]]:
-    """The report and the rows it is about, best first.
+def report_on(dictionary: str, features: Features) -> tuple[DictionaryReport, tuple[FeatureRow, ...]]:
+    """The report and the answers it is about, best first.
 
     NotFound or IntegrityError as ``features`` raises them; UsageError where no feature has a verdict yet.
     """
     told = features.dictionary(dictionary)
-    tried = [row for row in features.every_row(dictionary, BEST_FIRST) if row.answer is not None]
-    rows = tuple(row for row in tried if row.answer and row.answer.verdict not in WITHOUT_ANSWER)
-    if not rows:
+    tried = [row.answer for row in features.every_row(dictionary, BEST_FIRST) if row.answer is not None]
+    answers = tuple(each for each in tried if each.verdict not in WITHOUT_ANSWER)
+    if not answers:
         raise UsageError(
             f"No feature of {dictionary} has a verdict yet: namesae batch {dictionary} names them, "
             f"namesae name {dictionary}#INDEX one."
         )
-    answers = tuple(row.answer for row in rows if row.answer is not None)
-    return _report(told, answers, failed=len(tried) - len(rows)), rows
+    return _report(told, answers, failed=len(tried) - len(answers)), answers
 
 
 def _report(told: DictionaryRow, answers: Sequence[FeatureRow], *, failed: int) -> DictionaryReport:
@@ -128,8 +127,8 @@ def _report(told: DictionaryRow, answers: Sequence[FeatureRow], *, failed: int) 
         usd=_dollars(answers),
         reviewed=sum(each.reviewed for each in answers),
         proposers=tuple(sorted({each.proposer for each in answers})),
-        first=created[0] if created else None,
-        last=created[-1] if created else None,
+        first=created[0],
+        last=created[-1],
         shared=_shared(named),
     )
 

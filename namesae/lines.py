@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from namesae.ask_lines import ASK_LINES
@@ -126,6 +127,12 @@ def launch_line(launch: Launch) -> str:
         f"Naming {what} with the {launch.proposer} proposer: up to {limits.images} search and "
         f"{limits.sealed} sealed images{' each' if count > 1 else ''}{price}, seed {launch.seed}."
     )
+
+
+def timed_line(event: Event) -> str:
+    """When, in UTC, at which node, and what happened."""
+    at = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
+    return plain(f"{at}  {event.node:<8} {event_line(event)}")
 
 
 def event_line(event: Event) -> str:

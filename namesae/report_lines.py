@@ -52,8 +52,7 @@ def figures(report: DictionaryReport) -> Iterator[tuple[str, str]]:
         yield "dollars", "price unknown" if report.usd is None else f"{report.usd:.4f}"
     yield "proposer", ", ".join(report.proposers)
     yield "reviewed", f"{report.reviewed:,} by a person"
-    days = dict.fromkeys((_day(report.first), _day(report.last)))
-    yield "made", " to ".join(days)
+    yield "made", " to ".join(dict.fromkeys((report.first[:10], report.last[:10])))
 
 
 def shared_line(each: SharedName) -> str:
@@ -65,7 +64,3 @@ def shared_line(each: SharedName) -> str:
 
 def _spread(told: Quartiles, form: str) -> str:
     return f"median {told.median:{form}}, middle half {told.low:{form}} to {told.high:{form}}"
-
-
-def _day(created: str | None) -> str:
-    return "unknown" if created is None else created[:10]

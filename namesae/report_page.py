@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,8 +14,8 @@ from sae.whole_file import whole_file
 from tools.errors import NamesaeError, UsageError
 
 if TYPE_CHECKING:
+    from agent.feature_rows import FeatureRow
     from namesae.dictionary_report import DictionaryReport
-    from namesae.service.feature_query import GridRow
     from tools.image_store import ImageStore
     from tools.protocols import Interval
 
@@ -28,7 +28,7 @@ WIDTH = 120
 class Line(NamedTuple):
     """A feature in the table."""
 
-    row: GridRow
+    answer: FeatureRow
     picture: str | None
     """Base64 WebP."""
     bar: tuple[float, float, float] | None
@@ -36,10 +36,10 @@ class Line(NamedTuple):
 
 
 def write_report_page(
-    report: DictionaryReport, rows: Sequence[GridRow], store: ImageStore, *, path: Path
+    report: DictionaryReport, answers: Sequence[FeatureRow], store: ImageStore, *, path: Path
 ) -> Path:
     """Write the page in one step and return its path; UsageError where its folder cannot be made."""
-    page = render_report(report, rows, store)
+    page = render_report(report, answers, store)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -49,31 +49,29 @@ def write_report_page(
     return path
 
 
-def render_report(report: DictionaryReport, rows: Sequence[GridRow], store: ImageStore) -> str:
+def render_report(report: DictionaryReport, answers: Sequence[FeatureRow], store: ImageStore) -> str:
     """The page as text."""
     view: dict[str, Any] = {
         "report": report,
         "heading": heading(report),
         "figures": tuple(figures(report)),
         "shared": tuple(plain(shared_line(each)) for each in report.shared),
-        "lines": _lines(rows[:MOST_ROWS], store),
-        "more": max(0, len(rows) - MOST_ROWS),
+        "lines": _lines(answers[:MOST_ROWS], store),
+        "more": max(0, len(answers) - MOST_ROWS),
         "pictures": MOST,
         "width": WIDTH,
     }
     return page_environment().get_template("dictionary_report.html").render(view)
 
 
-def _lines(rows: Iterable[GridRow], store: ImageStore) -> tuple[Line, ...]:
-    shown = [(row, row.answer) for row in rows if row.answer is not None]
-    carried = thumbnails(
-        (answer.icon for _, answer in shown if answer.icon is not None), lambda image: _png(store, image)
-    )
+def _lines(answers: Sequence[FeatureRow], store: ImageStore) -> tuple[Line, ...]:
+    icons = (each.icon for each in answers if each.icon is not None)
+    carried = thumbnails(icons, lambda image: _png(store, image))
     made = []
-    for row, answer in shown:
-        place = carried.place(answer.icon)
+    for each in answers:
+        place = carried.place(each.icon)
         picture = None if place < 0 else carried.sources[place]
-        made.append(Line(row, picture, _bar(answer.auroc, answer.auroc_ci)))
+        made.append(Line(each, picture, _bar(each.auroc, each.auroc_ci)))
     return tuple(made)
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.events import Event
 from agent.records import Explanation, NeighbourFiring
 from agent.runs_store import WITHOUT_ANSWER
 from namesae.dictionaries import Damaged, Listed, list_dictionaries
-from namesae.lines import event_line, feature_line, percent, plain, question_line, quoted, step_line
+from namesae.lines import feature_line, percent, plain, question_line, quoted, step_line, timed_line
 from namesae.reporters import write_json
 from namesae.settings import Settings
 from namesae.told_conversations import conversation_lines, events_of_conversation
-from namesae.traces import Trace, latest_explanation, parse_feature, read_trace
+from namesae.traces import Trace, latest_explanations, read_trace
 from namesae.wiring import State, open_state
 from tools.errors import UsageError
 
@@ -31,8 +30,7 @@ def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> 
     A run that failed or was cancelled comes after those that did not.
     """
     with open_state(settings) as state:
-        latest_explanation(feature, state, settings=settings)
-        stored = state.runs.of_feature(str(parse_feature(feature, settings)), count=MOST_RUNS)
+        stored = latest_explanations(feature, state, settings=settings, count=MOST_RUNS)
     stored = sorted(stored, key=lambda each: each.verdict in WITHOUT_ANSWER)[:SHOWN]
     if as_json:
         for explanation in stored:
@@ -48,7 +46,7 @@ def show_feature(feature: str, settings: Settings, *, as_json: bool = False) -> 
 def show_trace(run: str, settings: Settings, *, html: Path | None = None, as_json: bool = False) -> int:
     """Print a run, or write it as a page; a conversation by its thread as well, which has no page."""
     with open_state(settings) as state:
-        asked = [] if "#" in run or state.runs.row(run) else events_of_conversation(run, state)
+        asked = events_of_conversation(run, state)
         if asked:
             return _show_conversation(run, asked, state, html=html, as_json=as_json)
         trace = read_trace(run, state, settings=settings, race=as_json or html is not None)
@@ -117,8 +115,7 @@ def dictionary_row(each: Listed | Damaged) -> list[str]:
 def trace_lines(trace: Trace) -> Iterable[str]:
     """A run as text, an event a line."""
     for event in trace.events:
-        at = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
-        yield f"{at}  {event.node:<8} {event_line(event)}"
+        yield timed_line(event)
         if event.what.kind == "scored":
             for trial in event.what.trials:
                 values = ", ".join("none" if value is None else f"{value:.2f}" for value in trial.activations)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.ask_events import Answered, Questioned
 from namesae.ask_reporters import answer_lines
-from namesae.lines import event_line, plain
+from namesae.lines import timed_line
 
 if TYPE_CHECKING:
     from agent.events import Event
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def events_of_conversation(thread: str, state: State) -> list[Event]:
-    """All that happened in it, oldest first; empty where there is no such conversation."""
+    """All that happened in it, oldest first; empty where it is no conversation but a run, or nothing."""
+    if "#" in thread or state.runs.row(thread) is not None:
+        return []
     events = [entry.event for entry in state.events.read(thread)]
     return events if any(isinstance(each.what, Questioned) for each in events) else []
 
@@ -30,5 +31,4 @@ def conversation_lines(events: Iterable[Event], path: PathOf) -> Iterable[str]:
             yield from answer_lines(event.what.answer, path)
             yield ""
         else:
-            at = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
-            yield plain(f"{at}  {event.node:<8} {event_line(event)}")
+            yield timed_line(event)

@@ -74,7 +74,7 @@ def read_trace(run: str, state: State, *, settings: Settings, race: bool = True)
 def find_run(run: str, state: State, *, settings: Settings) -> RunRow:
     """The row of a run by its id, or of the latest run of DICTIONARY#INDEX."""
     if "#" in run:
-        run = latest_explanation(run, state, settings=settings).run
+        run = latest_explanations(run, state, settings=settings, count=1)[0].run
     row = state.runs.row(run)
     if row is None:
         latest = state.runs.latest()
@@ -90,13 +90,13 @@ def find_run(run: str, state: State, *, settings: Settings) -> RunRow:
     return row
 
 
-def latest_explanation(feature: str, state: State, *, settings: Settings) -> Explanation:
-    """What was last found of a feature; UsageError where it was never named."""
+def latest_explanations(feature: str, state: State, *, settings: Settings, count: int) -> list[Explanation]:
+    """What the last runs of a feature found, latest first; UsageError where it was never named."""
     wanted = parse_feature(feature, settings)
-    found = state.runs.of_feature(str(wanted), count=1)
+    found = state.runs.of_feature(str(wanted), count=count)
     if not found:
         raise UsageError(f"Feature {wanted} has not been named yet; run: namesae name {wanted}")
-    return found[0]
+    return found
 
 
 def parse_feature(text: str, settings: Settings) -> Feature:

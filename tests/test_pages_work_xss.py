@@ -49,7 +49,7 @@ def test_every_sink_of_a_run_is_inert(watched: Watched, service: Service) -> Non
         assert watched.faults == [], payload
         if seed % FULL_EVERY == 0:
             for path in (f"/runs/{run}", f"/runs/{run}/calls/0", f"/runs/{run}/fork", "/runs"):
-                watched.open(path)
+                assert watched.open(path) == 200, path
             watched.open("/search")
             assert watched.faults == [], payload
 
@@ -59,7 +59,7 @@ def test_every_sink_of_a_review_is_inert(watched: Watched, service: Service) -> 
         payloads = PAYLOADS[start : start + AT_ONCE]
         run = asked_run(service, text=" ".join(payloads), index=index)
         for path in (f"/review/{run}", f"/runs/{run}", "/review?dictionary=fake"):
-            watched.open(path)
+            assert watched.open(path) == 200, path
         assert watched.faults == [], payloads
 
 
@@ -68,11 +68,11 @@ def test_every_sink_of_an_evaluation_is_inert(watched: Watched, service: Service
     folder = service.evaluations.folder("hostile")
     cells = _spoilt(folder, filled(folder, features=12))
     assert {cell.answer.name for cell in cells} >= set(PAYLOADS), "each is the name of an answer"
-    for path in ("/evals", "/evals/hostile", "/evals/hostile/report.html"):
-        watched.open(path)
+    for path in ("/evals", "/evals/hostile"):
+        assert watched.open(path) == 200, path
         assert watched.faults == [], path
     for other in sorted({cell.condition for cell in cells} - {"agent"}):
-        watched.open(f"/evals/hostile/compare?a=agent&b={quote(other)}")
+        assert watched.open(f"/evals/hostile/compare?a=agent&b={quote(other)}") == 200
         assert watched.faults == [], other
     watched.open("/search")
     for cell in cells:

@@ -49,10 +49,12 @@ class Watched(NamedTuple):
     url: str
     faults: list[str]
 
-    def open(self, path: str) -> None:
-        """Visit a path, wait for what it fetches, and note what went wrong."""
-        self.page.goto(self.url + path, wait_until="load")
+    def open(self, path: str) -> int:
+        """Visit a path, wait for what it fetches, and note what went wrong; its status."""
+        answer = self.page.goto(self.url + path, wait_until="load")
+        assert answer is not None
         self.faults.extend(f"{path[:60]}: {each}" for each in self.page.evaluate(FOUND))
+        return answer.status
 
     def insert(self, path: str, form: dict[str, str] | None = None) -> int:
         """Put an answer into the open page, as HTMX does, and note what went wrong; its status."""
