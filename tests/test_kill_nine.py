@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.records import Explanation
-from benchmarks.home import Order, Run, explanations_in
+from benchmarks.home import Order, Run, explanations_in, home_in
 from benchmarks.kill_nine import (
     Mark,
     Moment,
@@ -18,11 +18,14 @@ from benchmarks.kill_nine import (
     faults,
     moments,
     recorded,
+    strike,
     table,
     timeline,
 )
 from sae.feature import Feature
 from tools.draw_log import DrawEntry, DrawEvent
+
+PLANTED = Order(("name", "fake#0,4", "--json", "--seed", "5"), fakes=True)
 
 
 def entry(event: DrawEvent, *images: str, batch: str, process: int = 1, at: float = 0.0) -> DrawEntry:
@@ -74,6 +77,16 @@ def test_moments_lie_in_equal_parts_and_are_told_by_the_work_done() -> None:
     assert [*found, last] == moments(marks, 30, seed=3) != moments(marks, 30, seed=4)
 
 
+def test_no_moment_lies_later_than_a_batch_that_two_others_follow() -> None:
+    marks = timeline(
+        Run(100.0, (), tuple(each for at in range(110, 130, 3) for each in batch(str(at), at=at)))
+    )
+    assert len(marks) == 15
+    found = [moment.mark for moment in moments(marks, 40, seed=3)]
+    assert max(found) == marks[9]
+    assert set(found) == set(marks[:10])
+
+
 def test_a_batch_in_flight_is_what_a_kill_may_cost() -> None:
     assert faults(killed(*LAST)) == []
     assert faults(killed(CUT_SHORT, *LAST)) == []
@@ -114,10 +127,18 @@ def test_a_line_cut_short_was_not_told(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_kills_do_no_harm_to_planted_features(tmp_path: Path) -> None:
-    order = Order(("name", "fake#0,4", "--json", "--seed", "5"), fakes=True)
-    result = experiment(order, tmp_path, kills=2, seed=1)
+    result = experiment(PLANTED, tmp_path, kills=2, seed=1)
     assert faults(result) == []
     assert [strike.server for strike in result.strikes] == [False, True]
+
+
+@pytest.mark.timeout(300)
+def test_a_run_faster_than_the_undisturbed_one_is_struck_before_its_end(tmp_path: Path) -> None:
+    with home_in(tmp_path / "home") as home:
+        seen = strike(PLANTED, home, Moment(Mark(0.0, 0, drawing=False), wait=200.0), server=False)
+    assert seen.struck
+    assert seen.explanations == ()
+    assert recorded(seen.entries) > 0
 
 
 @pytest.mark.slow
