@@ -25,7 +25,9 @@ from namesae.service.tokens import LOCAL
 from namesae.settings import Settings, load_settings
 from namesae.wiring import State, Workbench, open_state
 from tests.recorded_runs import recorded_trace
+from tools.fakes import FakeGenerator, MemoryImageStore
 from tools.image_store import png_of
+from tools.protocols import DrawRequest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -133,3 +135,13 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def picture_of(prompt: str, folder: Path) -> Path:
+    """A PNG of what the planted dictionary sees there."""
+    store = MemoryImageStore()
+    (drawn,) = FakeGenerator(store)([DrawRequest(prompt=prompt, seed=3)])
+    assert drawn.image is not None
+    path = folder / "picture.png"
+    path.write_bytes(png_of(store.get(drawn.image)))
+    return path

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from namesae.service.service import Service
-from tests.pages_app import CHROMIUM, chromium, fake_service, file_run, name_some, pages_app, serving
+from tests.pages_app import (
+    CHROMIUM,
+    chromium,
+    fake_service,
+    file_run,
+    name_some,
+    pages_app,
+    picture_of,
+    serving,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATHS = ("/", "/d/fake", "/d/fake/1", "/d/fake/5", "/search?q=s", "/login", "/d/nope")
+PATHS = ("/", "/d/fake", "/d/fake/1", "/d/fake/5", "/d/fake/picture", "/search?q=s", "/login", "/d/nope")
 WIDE, PHONE = {"width": 1600, "height": 1000}, {"width": 360, "height": 780}
 EXPECTED = ("status of 404", "status of 401")
 """What a browser says of pages that are errors by intent."""
@@ -160,6 +170,24 @@ def test_colours_follow_the_system_until_chosen_and_are_remembered(open_page: An
     page.reload(wait_until="networkidle")
     assert dark != light == page.evaluate(paper)
     assert page.get_attribute("[data-theme-toggle]", "aria-label") == "Use dark colours"
+
+
+def test_a_picture_is_sent_and_its_features_open(open_page: Any, tmp_path: Path) -> None:
+    page = open_page("/d/fake")
+    page.get_by_role("link", name="Try a picture").click()
+    page.get_by_label("Picture", exact=True).set_input_files(picture_of("striped fish", tmp_path))
+    page.get_by_role("button", name="Find its features").click()
+    page.get_by_role("img", name="The picture that was sent").wait_for()
+    page.locator("#found").get_by_role("link", name="fish").click()
+    page.wait_for_url(re.compile(r"/d/fake/1$"))
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_sent(open_page: Any, tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(bytes(20_100_000))
+    page = open_page("/d/fake/picture")
+    page.get_by_label("Picture", exact=True).set_input_files(tmp_path / "large.png")
+    said = page.get_by_label("Picture", exact=True).evaluate("element => element.validationMessage")
+    assert said == "The file has 20.1 MB, more than 20 MB; reduce it."
 
 
 def test_the_parts_that_come_late_come(open_page: Any) -> None:

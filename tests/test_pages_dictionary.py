@@ -29,7 +29,7 @@ from namesae.pages.rendering import STATIC, static_url
 from namesae.pages.verdict_words import MEANINGS, VERDICTS, slices
 from namesae.service.feature_query import ScatterPoint
 from namesae.service.service import Service
-from tests.pages_app import fake_service, file_run, pages_app
+from tests.pages_app import fake_service, file_run, pages_app, picture_of
 from tools.protocols import Interval
 
 FRAGMENT = {"HX-Request": "true"}
@@ -246,3 +246,41 @@ def test_figures_say_what_they_know_and_no_more() -> None:
     assert segment("a/b c#?") == "a%2Fb%20c%23%3F"
     assert bar(0.9, ci, 1.2) == (90.0, 87.1, 94.0, 100.0)
     assert bar(0.4, None, None, origin=0.5) == (0.0, 0.0, 0.0, None)
+
+
+def test_a_picture_is_answered_with_its_features(
+    client: TestClient, service: Service, tmp_path: Path
+) -> None:
+    _file(service, "striped & <b>bold</b>", 0)
+    sent = {"image": ("mine.png", picture_of("striped fish", tmp_path).read_bytes(), "image/png")}
+    page = client.post("/d/fake/picture", files=sent)
+    part = client.post("/d/fake/picture", files=sent, headers=FRAGMENT)
+    assert page.status_code == part.status_code == 200
+    assert "<html" in page.text and "<html" not in part.text
+    for told in (page.text, part.text):
+        rows = re.findall(r'<li class="hit-row".*?</li>', told, re.S)
+        assert {int(index) for index in re.findall(r'href="/d/fake/(\d+)"', told)} >= {0, 1, 4, 6}
+        (named,) = [row for row in rows if 'href="/d/fake/0"' in row]
+        assert "striped &amp; &lt;b&gt;bold&lt;/b&gt;" in named and "fires" in named
+        assert 'src="data:image/jpeg;base64,' in told
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"image": ("x.png", b"x" * 100, "image/png")}, "no PNG, JPEG or WEBP"),
+        ({"image": ("x.png", b"\x89PNG\r\n\x1a\n" + b"x" * 100, "image/png")}, "cannot be decoded"),
+        ({"image": ("", b"", "application/octet-stream")}, "No picture was sent"),
+        ({"image": ("x.png", b"", "image/png")}, "No picture was sent"),
+        (None, "No picture was sent"),
+    ],
+)
+def test_a_picture_that_is_none_is_refused_above_the_form(
+    client: TestClient, sent: Any, sentence: str
+) -> None:
+    for headers in ({}, FRAGMENT):
+        page = client.post("/d/fake/picture", files=sent, headers=headers)
+        assert page.status_code == 400
+        assert re.search(rf'role="alert">[^<]*{sentence}', page.text)
+        assert ('type="file"' in page.text) == (not headers)
+    assert client.post("/d/nope/picture", files=sent).status_code == 404

@@ -13,6 +13,7 @@ from namesae.pages import (
     feature_page,
     home_page,
     login_page,
+    picture_page,
     relevance_images,
     review_page,
     run_page,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from namesae.service.service import Service
 
 PAGES = (
-    *(home_page, dictionary_page, feature_page, relevance_images, search_page, login_page),
+    *(home_page, dictionary_page, picture_page, feature_page, relevance_images, search_page, login_page),
     *(run_page, runs_page, batch_page, evals_page, review_page),
 )
 """Each has ``router(service, access) -> APIRouter``, made by ``page_router()``."""

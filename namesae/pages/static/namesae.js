@@ -82,6 +82,14 @@
     } catch { say("The browser did not let it be copied"); }
   });
 
+  // A file larger than [data-most-bytes] is refused before it is sent.
+  document.addEventListener("change", (event) => {
+    const most = Number(event.target.dataset?.mostBytes);
+    if (!most) return;
+    const size = event.target.files[0]?.size ?? 0;
+    event.target.setCustomValidity(size > most ? `The file has ${(size / 1e6).toFixed(1)} MB, more than ${most / 1e6} MB; reduce it.` : "");
+  });
+
   // A picture that has gone leaves a grey square.
   document.addEventListener("error", (event) => {
     if (event.target.matches?.("img[data-picture]")) event.target.classList.add("gone");
