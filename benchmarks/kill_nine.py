@@ -42,7 +42,7 @@ class Mark(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When to kill: so many seconds after the process has come as far as the mark, or at the next record."""
+    """When to kill: so many seconds after the process came as far as the mark, or at the next record."""
 
     mark: Mark
     wait: float
@@ -105,19 +105,18 @@ def moments(marks: Sequence[Mark], count: int, *, seed: int) -> list[Moment]:
     """One moment at random in each of ``count`` equal parts of a run, up to its last recorded image.
 
     The last is moved to the beginning of a batch, so that one kill at least strikes while images are drawn.
-    None lies later than a batch that others follow, where there are enough: none must come after the end.
+    None lies later than the last batch that ``FOLLOWING`` others follow, so that none comes after the end.
     """
     rng = random.Random(seed)
     batches = [mark for mark in marks if mark.drawing]
     latest = batches[-1 - FOLLOWING] if len(batches) > FOLLOWING else batches[-1]
+    last = marks.index(latest)
     part, found, at = marks[-1].second / count, list[Moment](), 0
     for number in range(count):
         second = part * (number + rng.random())
         at = bisect_right([mark.second for mark in marks], second) - 1
-        beyond = at > marks.index(latest)
-        found.append(
-            Moment(latest, wait=0.0) if beyond else Moment(marks[at], wait=second - marks[at].second)
-        )
+        moment = Moment(marks[at], wait=second - marks[at].second)
+        found.append(Moment(latest, wait=0.0) if at > last else moment)
     following = next((mark for mark in marks[at:] if mark.drawing), latest)
     return [*found[:-1], Moment(min(following, latest), wait=0.0)]
 
@@ -134,7 +133,7 @@ def strike(order: Order, home: Home, moment: Moment, *, server: bool) -> Strike:
             time.sleep(POLL_S)
         reached, until = recorded(home.entries()), time.monotonic() + moment.wait
         # A run that is faster than the undisturbed one was must not wait itself past the end.
-        while process.poll() is None and time.monotonic() < until and recorded(home.entries()) == reached:
+        while process.poll() is None and time.monotonic() < until and recorded(home.entries()) <= reached:
             time.sleep(POLL_S)
         victims = home.server_processes() if server and process.poll() is None else []
         seconds, seen = time.monotonic() - began, home.entries()

@@ -78,19 +78,23 @@ def open_page(site: Site) -> Iterator[Any]:
     assert [each for each in said if not any(word in each for word in EXPECTED)] == []
 
 
+def serious(page: Page) -> list[tuple[str, str]]:
+    """What axe finds on a page: rule and place."""
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+
+    found = Axe().run(page).response["violations"]
+    return [(each["id"], each["nodes"][0]["html"][:160]) for each in found if each["impact"] in SERIOUS]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("path", PATHS)
 def test_axe_finds_nothing_serious(open_page: Any, path: str, dark: bool) -> None:
-    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-
     for size in (WIDE,) if dark else (WIDE, PHONE):
         page = open_page(path, dark=dark, size=size)
         for details in page.query_selector_all("details"):
             details.evaluate("(e) => { e.open = true; }")
         page.wait_for_timeout(300)
-        found = Axe().run(page).response["violations"]
-        bad = [(each["id"], each["nodes"][0]["html"][:160]) for each in found if each["impact"] in SERIOUS]
-        assert bad == [], f"{path} at {size['width']}"
+        assert serious(page) == [], f"{path} at {size['width']}"
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/d/fake/8", "/d/fake/1/histogram", "/d/fake/1/near", "/search"])
@@ -178,6 +182,9 @@ def test_a_picture_is_sent_and_its_features_open(open_page: Any, tmp_path: Path)
     page.get_by_label("Picture", exact=True).set_input_files(picture_of("striped fish", tmp_path))
     page.get_by_role("button", name="Find its features").click()
     page.get_by_role("img", name="The picture that was sent").wait_for()
+    assert serious(page) == []
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.locator("#found").get_by_role("link", name="fish").click()
     page.wait_for_url(re.compile(r"/d/fake/1$"))
 
@@ -188,6 +195,23 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(open_page: Any, t
     page.get_by_label("Picture", exact=True).set_input_files(tmp_path / "large.png")
     said = page.get_by_label("Picture", exact=True).evaluate("element => element.validationMessage")
     assert said == "The file has 20.1 MB, more than 20 MB; reduce it."
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.get_by_role("button", name="Find its features").click()
+    page.wait_for_timeout(300)
+    assert "POST" not in sent
+    page.get_by_label("Picture", exact=True).set_input_files(picture_of("fish", tmp_path))
+    page.get_by_role("button", name="Find its features").click()
+    page.get_by_role("img", name="The picture that was sent").wait_for()
+    assert sent.count("POST") == 1
+
+
+def test_a_picture_is_sent_without_scripts(open_page: Any, tmp_path: Path) -> None:
+    page = open_page("/d/fake/picture", scripts=False)
+    page.get_by_label("Picture", exact=True).set_input_files(picture_of("fish", tmp_path))
+    page.get_by_role("button", name="Find its features").click()
+    page.get_by_role("img", name="The picture that was sent").wait_for()
+    assert page.get_by_role("heading", level=1).inner_text() == "Features of a picture"
 
 
 def test_the_parts_that_come_late_come(open_page: Any) -> None:

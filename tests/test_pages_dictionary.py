@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from agent.records import VerdictKind
+from namesae.pages import picture_page
 from namesae.pages.dictionary_page import BLOCK, decades
 from namesae.pages.figures import (
     MINUS,
@@ -25,11 +28,15 @@ from namesae.pages.figures import (
     segment,
     shares,
 )
+from namesae.pages.picture_page import small
 from namesae.pages.rendering import STATIC, static_url
 from namesae.pages.verdict_words import MEANINGS, VERDICTS, slices
-from namesae.service.feature_query import ScatterPoint
+from namesae.service import picture_reading
+from namesae.service.feature_query import Ranking, ScatterPoint
+from namesae.service.picture_reading import read_picture
 from namesae.service.service import Service
 from tests.pages_app import fake_service, file_run, pages_app, picture_of
+from tools.errors import DependencyError
 from tools.protocols import Interval
 
 FRAGMENT = {"HX-Request": "true"}
@@ -248,11 +255,15 @@ def test_figures_say_what_they_know_and_no_more() -> None:
     assert bar(0.4, None, None, origin=0.5) == (0.0, 0.0, 0.0, None)
 
 
+def picture(prompt: str, folder: Path) -> dict[str, Any]:
+    return {"image": ("mine.png", picture_of(prompt, folder).read_bytes(), "image/png")}
+
+
 def test_a_picture_is_answered_with_its_features(
     client: TestClient, service: Service, tmp_path: Path
 ) -> None:
     _file(service, "striped & <b>bold</b>", 0)
-    sent = {"image": ("mine.png", picture_of("striped fish", tmp_path).read_bytes(), "image/png")}
+    sent = picture("striped fish", tmp_path)
     page = client.post("/d/fake/picture", files=sent)
     part = client.post("/d/fake/picture", files=sent, headers=FRAGMENT)
     assert page.status_code == part.status_code == 200
@@ -262,7 +273,58 @@ def test_a_picture_is_answered_with_its_features(
         assert {int(index) for index in re.findall(r'href="/d/fake/(\d+)"', told)} >= {0, 1, 4, 6}
         (named,) = [row for row in rows if 'href="/d/fake/0"' in row]
         assert "striped &amp; &lt;b&gt;bold&lt;/b&gt;" in named and "fires" in named
+        assert re.search(r"activation</small> ([\d.]+)<small>,</small> [\d.]+ <small>. its 99th", named)
         assert 'src="data:image/jpeg;base64,' in told
+        # The scales of the others are not known, so none can be ranked by it.
+        assert "ranked by activation." in told
+        shown = [float(each) for each in re.findall(r"activation</small> ([\d.]+)", told)]
+        assert shown == sorted(shown, reverse=True) and len(shown) == len(rows)
+
+
+def test_a_picture_on_which_nothing_is_active_says_so(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, "PNG")
+    sent = {"image": ("x.png", pixel.getvalue(), "image/png")}
+    assert client.post("/d/fake/picture", files=sent).status_code == 200
+    monkeypatch.setattr(service.features, "ranked", lambda *_, **__: Ranking((), relative=True, active=0))
+    page = client.post("/d/fake/picture", files=sent)
+    assert page.status_code == 200
+    assert "No feature of fake is active on it." in page.text and "<ol" not in page.text
+
+
+def test_a_picture_is_decoded_once(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counted(data: bytes) -> Image.Image:
+        decoded.append(len(data))
+        return read_picture(data)
+
+    monkeypatch.setattr(picture_page, "read_picture", counted)
+    monkeypatch.setattr(picture_reading, "read_picture", counted)
+    assert client.post("/d/fake/picture", files=picture("striped fish", tmp_path)).status_code == 200
+    assert len(decoded) == 1
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_form(
+    client: TestClient, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise DependencyError("The backbone cannot be loaded; run namesae doctor.")
+
+    monkeypatch.setattr(service.features, "ranked", refuse)
+    page = client.post("/d/fake/picture", files=picture("striped fish", tmp_path))
+    assert page.status_code == 503
+    assert 'role="alert">The backbone cannot be loaded' in page.text and 'type="file"' in page.text
+
+
+def test_a_long_picture_is_shown_small() -> None:
+    assert small(Image.new("RGB", (100, 2000)))[1:] == (8, 160)
+    assert small(Image.new("RGB", (2000, 1000)))[1:] == (160, 80)
+    assert small(Image.new("RGB", (30, 20)))[1:] == (30, 20)
 
 
 @pytest.mark.parametrize(
@@ -270,12 +332,11 @@ def test_a_picture_is_answered_with_its_features(
     [
         ({"image": ("x.png", b"x" * 100, "image/png")}, "no PNG, JPEG or WEBP"),
         ({"image": ("x.png", b"\x89PNG\r\n\x1a\n" + b"x" * 100, "image/png")}, "cannot be decoded"),
-        ({"image": ("", b"", "application/octet-stream")}, "No picture was sent"),
         ({"image": ("x.png", b"", "image/png")}, "No picture was sent"),
         (None, "No picture was sent"),
     ],
 )
-def test_a_picture_that_is_none_is_refused_above_the_form(
+def test_a_picture_that_is_none_is_refused_below_the_form(
     client: TestClient, sent: Any, sentence: str
 ) -> None:
     for headers in ({}, FRAGMENT):
@@ -284,3 +345,12 @@ def test_a_picture_that_is_none_is_refused_above_the_form(
         assert re.search(rf'role="alert">[^<]*{sentence}', page.text)
         assert ('type="file"' in page.text) == (not headers)
     assert client.post("/d/nope/picture", files=sent).status_code == 404
+
+
+def test_a_form_sent_without_a_file_is_refused(client: TestClient) -> None:
+    # What a browser sends then.
+    part = b'--x\r\nContent-Disposition: form-data; name="image"; filename=""\r\n'
+    body = part + b"Content-Type: application/octet-stream\r\n\r\n\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    page = client.post("/d/fake/picture", content=body, headers=headers)
+    assert page.status_code == 400 and "No picture was sent" in page.text

@@ -161,7 +161,7 @@ def test_no_bomb_takes_half_a_gigabyte() -> None:
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_is_odd_but_harmless_is_shown(name: str) -> None:
     picture = read_picture(HARMLESS[name])
-    assert picture.mode == "RGB" and picture.size in ((24, 16), (16, 16))
+    assert picture.mode == "RGB" and picture.size in ((24, 16), (16, 16), (1, 1), (10, 200))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -176,7 +176,7 @@ def test_a_photo_stands_upright_and_a_large_one_is_reduced() -> None:
     buffer = io.BytesIO()
     noise(40, 20).save(buffer, "JPEG", exif=turned)
     assert read_picture(buffer.getvalue()).size == (20, 40)
-    assert max(read_picture(saved("JPEG", size=(5000, 100))).size) == 2048
+    assert max(read_picture(saved("JPEG", size=(5000, 300))).size) == 2048
 
 
 def test_the_service_lives_on_after_a_bomb() -> None:

@@ -100,7 +100,7 @@ def paint(words: Iterable[str], *, prompt: str, seed: int) -> Image.Image:
 
 def read_picture(image: Image.Image) -> Shown:
     """What the pixels say; a picture that is no fake one reads as arbitrary words, never as an error."""
-    body = image.convert("RGB").tobytes()
+    body = image.convert("RGB").tobytes().ljust(3 * _HEADER, b"\x80")
     pixels = [int.from_bytes(body[at : at + 3], "big") for at in range(0, len(body), 3)]
     count = min(pixels[_HEADER - 1], _MOST_WORDS)
     return Shown(

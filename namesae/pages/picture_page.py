@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from fastapi import Depends, File, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
@@ -14,18 +14,29 @@ from namesae.pages.refusals import refused
 from namesae.pages.rendering import is_fragment, render
 from namesae.service.picture_child import MOST_BYTES, MOST_PIXELS
 from namesae.service.picture_reading import read_picture
-from tools.errors import UsageError
+from tools.errors import NamesaeError, UsageError
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+    from PIL import Image
 
-    from namesae.service.feature_query import FeatureActivation
+    from namesae.service.feature_query import Ranking
     from namesae.service.service import Service
 
 MOST = 40
 SIDE = 160
-"""Pixels of the picture when it is shown again."""
+"""Pixels of the longer side of the picture when it is shown again."""
+
 Given = Annotated[UploadFile | str, File()]
+
+
+class Sent(NamedTuple):
+    """The picture as it is shown again."""
+
+    url: str
+    """Its data, made anew."""
+    width: int
+    height: int
 
 
 class PicturePages:
@@ -47,9 +58,10 @@ class PicturePages:
         try:
             if not data:
                 raise UsageError("No picture was sent; choose a PNG, JPEG or WEBP file.")
-            found = self.service.features.top_features(data, dictionary=name, limit=MOST)
-            return self._page(request, name, found=found, picture=small(data))
-        except UsageError as error:
+            picture = read_picture(data)
+            found = self.service.features.ranked(picture, dictionary=name, limit=MOST)
+            return self._page(request, name, found=found, sent=small(picture))
+        except NamesaeError as error:
             return self._page(request, name, error=error)
 
     def _page(
@@ -57,9 +69,9 @@ class PicturePages:
         request: Request,
         name: str,
         *,
-        found: tuple[FeatureActivation, ...] = (),
-        picture: str = "",
-        error: UsageError | None = None,
+        found: Ranking | None = None,
+        sent: Sent | None = None,
+        error: NamesaeError | None = None,
     ) -> Response:
         refusal = refused(error)
         return render(
@@ -68,9 +80,8 @@ class PicturePages:
             status=refusal.status,
             row=self.service.features.dictionary(name),
             found=found,
-            picture=picture,
+            sent=sent,
             fault=refusal.sentence,
-            side=SIDE,
             most_bytes=MOST_BYTES,
             most_pixels=MOST_PIXELS,
         )
@@ -85,10 +96,12 @@ def router(service: Service, access: Access) -> APIRouter:
     return made
 
 
-def small(data: bytes) -> str:
-    """The picture as a data URL, made anew and small; UsageError for what is none."""
-    picture = read_picture(data)
-    picture.thumbnail((2 * SIDE, 2 * SIDE))
+def small(picture: Image.Image) -> Sent:
+    """The picture, small; twice as many pixels as are shown, for screens that have them."""
+    copy = picture.copy()
+    copy.thumbnail((2 * SIDE, 2 * SIDE))
     held = io.BytesIO()
-    picture.save(held, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
+    copy.save(held, "JPEG", quality=85)
+    share = min(1.0, SIDE / max(copy.size))
+    width, height = (max(1, round(share * side)) for side in copy.size)
+    return Sent(f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}", width, height)

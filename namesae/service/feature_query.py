@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -115,6 +115,16 @@ class FeatureActivation(Frozen):
     fires: bool | None
     """Whether it exceeds half that percentile."""
     row: GridRow
+
+
+class Ranking(NamedTuple):
+    """The features most active on one image."""
+
+    activations: tuple[FeatureActivation, ...]
+    relative: bool
+    """Whether each was ranked in units of its own scale; by activation where one of them is not known."""
+    active: int
+    """Features that are active at all."""
 
 
 class ScatterPoint(Frozen):

@@ -25,6 +25,7 @@ from namesae.service.feature_query import (
     FeatureQuery,
     GridRow,
     Hit,
+    Ranking,
     Scatter,
     SearchBy,
     SimilarBy,
@@ -37,6 +38,8 @@ from tools.protocols import FeatureFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from PIL import Image
 
     from namesae.settings import Settings
     from namesae.wiring import State
@@ -156,22 +159,28 @@ class Features:
     def top_features(
         self, image: bytes, *, dictionary: str, limit: int = 20
     ) -> tuple[FeatureActivation, ...]:
-        """The features most active on an image, each in units of its own scale where all are known.
+        """``ranked`` for an image as it is sent.
 
         PNG, JPEG or WEBP of at most 20 MB, 50 megapixels and one frame: UsageError for anything else. Runs
         the backbone, loaded when first asked.
         """
         from namesae.service.picture_reading import read_picture
 
+        self._shelf(dictionary)
+        return self.ranked(read_picture(image), dictionary=dictionary, limit=limit).activations
+
+    def ranked(self, picture: Image.Image, *, dictionary: str, limit: int = 20) -> Ranking:
+        """The features most active on a picture, each in units of its own scale where all are known."""
         shelf = self._shelf(dictionary)
-        code = self._scorers.score(shelf.listed, read_picture(image))
+        code = self._scorers.score(shelf.listed, picture)
         table = shelf.table()
         values = code.values.astype(np.float64)
         scales = table.columns.scale[code.indices]
         known = bool(np.all(scales > 0))
         order = np.argsort(-(values / scales if known else values), kind="stable")
         chosen = order[: max(1, min(limit, MOST_HITS))]
-        return tuple(_activation(table, int(code.indices[at]), float(values[at])) for at in chosen)
+        found = tuple(_activation(table, int(code.indices[at]), float(values[at])) for at in chosen)
+        return Ranking(found, relative=known, active=len(order))
 
     def scatter(self, dictionary: str) -> Scatter:
         """Density and activation scale of its features, 5,000 at most."""

@@ -16,6 +16,8 @@ MOST_SCANS = 100
 """Of a JPEG: progressive ones have about ten, and each goes over the whole picture."""
 MOST_SIDE = 2048
 """Larger pictures are reduced to it: backbones read far less."""
+MOST_RATIO = 20
+"""Of the sides: a backbone enlarges the shorter one to what it reads."""
 CPU_S = 2
 MEMORY = 1 << 30
 REFUSED = 3
@@ -46,6 +48,8 @@ def _decode(data: bytes, form: str) -> tuple[str, bytes]:
         with Image.open(io.BytesIO(data), formats=(form,)) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 return "pixels", b""
+            if max(opened.size) > MOST_RATIO * min(opened.size):
+                return "narrow", b""
             # A phone's JPEG may hold smaller pictures after the first, which are no frames.
             if opened.format != "MPO" and getattr(opened, "n_frames", 1) != 1:
                 return "frames", b""

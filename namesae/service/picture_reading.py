@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from namesae.service.picture_child import MOST_BYTES, MOST_PIXELS
+from namesae.service.picture_child import MOST_BYTES, MOST_PIXELS, MOST_RATIO
 from tools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _HEADER = re.compile(rb"([1-9][0-9]{0,4}) ([1-9][0-9]{0,4})\n")
 _TURNS = BoundedSemaphore(AT_ONCE)
 _WHY = {
     "pixels": f"has more than {MOST_PIXELS // 1_000_000} megapixels; reduce it",
+    "narrow": f"has one side more than {MOST_RATIO} times as long as the other; crop it",
     "frames": "has several frames; send one of them",
     "unreadable": "cannot be decoded; save it again as PNG, JPEG or WEBP",
 }
@@ -31,8 +32,8 @@ _WHY = {
 def read_picture(data: bytes) -> Image.Image:
     """The picture in RGB, upright, its longest side at most 2,048 pixels.
 
-    UsageError for what is no PNG, JPEG or WEBP, is larger than 20 MB or 50 megapixels, has several frames,
-    or cannot be decoded in 2 s and 1 GB.
+    UsageError for what is no PNG, JPEG or WEBP, is larger than 20 MB or 50 megapixels, more than 20
+    times longer than wide, has several frames, or cannot be decoded in 2 s and 1 GB.
     """
     from PIL import Image
 
