@@ -110,13 +110,12 @@ def moments(marks: Sequence[Mark], count: int, *, seed: int) -> list[Moment]:
     rng = random.Random(seed)
     batches = [mark for mark in marks if mark.drawing]
     latest = batches[-1 - FOLLOWING] if len(batches) > FOLLOWING else batches[-1]
-    last = marks.index(latest)
     part, found, at = marks[-1].second / count, list[Moment](), 0
     for number in range(count):
         second = part * (number + rng.random())
         at = bisect_right([mark.second for mark in marks], second) - 1
         moment = Moment(marks[at], wait=second - marks[at].second)
-        found.append(Moment(latest, wait=0.0) if at > last else moment)
+        found.append(moment if moment.mark <= latest else Moment(latest, wait=0.0))
     following = next((mark for mark in marks[at:] if mark.drawing), latest)
     return [*found[:-1], Moment(min(following, latest), wait=0.0)]
 

@@ -137,11 +137,9 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def picture_of(prompt: str, folder: Path) -> Path:
+def picture_of(prompt: str) -> bytes:
     """A PNG of what the planted dictionary sees there."""
     store = MemoryImageStore()
     (drawn,) = FakeGenerator(store)([DrawRequest(prompt=prompt, seed=3)])
     assert drawn.image is not None
-    path = folder / "picture.png"
-    path.write_bytes(png_of(store.get(drawn.image)))
-    return path
+    return png_of(store.get(drawn.image))

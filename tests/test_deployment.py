@@ -225,6 +225,8 @@ def test_no_file_names_a_package_index(name: str) -> None:
     options = re.findall(r"--([a-z-]+)", text)
     assert not [each for each in options if "index" in each or each.startswith("find")]
     assert "INDEX" not in text
+    asked = set(re.findall(r"https?://([^/:\s\"']+)", text))
+    assert asked <= {"127.0.0.1", "vllm", "api.openai.com", "api.smith.langchain.com"}
     hosts = set(re.findall(r"\b(?:[\w-]+\.)+(?:org|com|io|net|dev)\b", text))
     assert hosts <= {"api.openai.com", "api.smith.langchain.com"}
 

@@ -176,10 +176,15 @@ def test_colours_follow_the_system_until_chosen_and_are_remembered(open_page: An
     assert page.get_attribute("[data-theme-toggle]", "aria-label") == "Use dark colours"
 
 
-def test_a_picture_is_sent_and_its_features_open(open_page: Any, tmp_path: Path) -> None:
+def file_of(prompt: str) -> Any:
+    """A picture to be chosen."""
+    return {"name": "picture.png", "mimeType": "image/png", "buffer": picture_of(prompt)}
+
+
+def test_a_picture_is_sent_and_its_features_open(open_page: Any) -> None:
     page = open_page("/d/fake")
     page.get_by_role("link", name="Try a picture").click()
-    page.get_by_label("Picture", exact=True).set_input_files(picture_of("striped fish", tmp_path))
+    page.get_by_label("Picture", exact=True).set_input_files(file_of("striped fish"))
     page.get_by_role("button", name="Find its features").click()
     page.get_by_role("img", name="The picture that was sent").wait_for()
     assert serious(page) == []
@@ -200,15 +205,15 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(open_page: Any, t
     page.get_by_role("button", name="Find its features").click()
     page.wait_for_timeout(300)
     assert "POST" not in sent
-    page.get_by_label("Picture", exact=True).set_input_files(picture_of("fish", tmp_path))
+    page.get_by_label("Picture", exact=True).set_input_files(file_of("fish"))
     page.get_by_role("button", name="Find its features").click()
     page.get_by_role("img", name="The picture that was sent").wait_for()
     assert sent.count("POST") == 1
 
 
-def test_a_picture_is_sent_without_scripts(open_page: Any, tmp_path: Path) -> None:
+def test_a_picture_is_sent_without_scripts(open_page: Any) -> None:
     page = open_page("/d/fake/picture", scripts=False)
-    page.get_by_label("Picture", exact=True).set_input_files(picture_of("fish", tmp_path))
+    page.get_by_label("Picture", exact=True).set_input_files(file_of("fish"))
     page.get_by_role("button", name="Find its features").click()
     page.get_by_role("img", name="The picture that was sent").wait_for()
     assert page.get_by_role("heading", level=1).inner_text() == "Features of a picture"

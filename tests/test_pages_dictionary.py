@@ -255,15 +255,13 @@ def test_figures_say_what_they_know_and_no_more() -> None:
     assert bar(0.4, None, None, origin=0.5) == (0.0, 0.0, 0.0, None)
 
 
-def picture(prompt: str, folder: Path) -> dict[str, Any]:
-    return {"image": ("mine.png", picture_of(prompt, folder).read_bytes(), "image/png")}
+def picture(prompt: str) -> dict[str, Any]:
+    return {"image": ("mine.png", picture_of(prompt), "image/png")}
 
 
-def test_a_picture_is_answered_with_its_features(
-    client: TestClient, service: Service, tmp_path: Path
-) -> None:
+def test_a_picture_is_answered_with_its_features(client: TestClient, service: Service) -> None:
     _file(service, "striped & <b>bold</b>", 0)
-    sent = picture("striped fish", tmp_path)
+    sent = picture("striped fish")
     page = client.post("/d/fake/picture", files=sent)
     part = client.post("/d/fake/picture", files=sent, headers=FRAGMENT)
     assert page.status_code == part.status_code == 200
@@ -274,11 +272,20 @@ def test_a_picture_is_answered_with_its_features(
         (named,) = [row for row in rows if 'href="/d/fake/0"' in row]
         assert "striped &amp; &lt;b&gt;bold&lt;/b&gt;" in named and "fires" in named
         assert re.search(r"activation</small> ([\d.]+)<small>,</small> [\d.]+ <small>. its 99th", named)
-        assert 'src="data:image/jpeg;base64,' in told
+        assert 'src="data:image/png;base64,' in told
         # The scales of the others are not known, so none can be ranked by it.
         assert "ranked by activation." in told
         shown = [float(each) for each in re.findall(r"activation</small> ([\d.]+)", told)]
         assert shown == sorted(shown, reverse=True) and len(shown) == len(rows)
+
+
+def test_where_all_scales_are_known_features_are_ranked_by_them(client: TestClient, service: Service) -> None:
+    for index in range(13):
+        _file(service, f"name {index}", index)
+    page = client.post("/d/fake/picture", files=picture("striped fish")).text
+    shown = [float(each) for each in re.findall(r"([\d.]+) <small>. its 99th", page)]
+    assert "ranked in units of each one" in page
+    assert len(shown) == page.count('class="hit-row"') > 3 and shown == sorted(shown, reverse=True)
 
 
 def test_a_picture_on_which_nothing_is_active_says_so(
@@ -294,9 +301,7 @@ def test_a_picture_on_which_nothing_is_active_says_so(
     assert "No feature of fake is active on it." in page.text and "<ol" not in page.text
 
 
-def test_a_picture_is_decoded_once(
-    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_is_decoded_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
 
     def counted(data: bytes) -> Image.Image:
@@ -305,18 +310,18 @@ def test_a_picture_is_decoded_once(
 
     monkeypatch.setattr(picture_page, "read_picture", counted)
     monkeypatch.setattr(picture_reading, "read_picture", counted)
-    assert client.post("/d/fake/picture", files=picture("striped fish", tmp_path)).status_code == 200
+    assert client.post("/d/fake/picture", files=picture("striped fish")).status_code == 200
     assert len(decoded) == 1
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_form(
-    client: TestClient, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise DependencyError("The backbone cannot be loaded; run namesae doctor.")
 
     monkeypatch.setattr(service.features, "ranked", refuse)
-    page = client.post("/d/fake/picture", files=picture("striped fish", tmp_path))
+    page = client.post("/d/fake/picture", files=picture("striped fish"))
     assert page.status_code == 503
     assert 'role="alert">The backbone cannot be loaded' in page.text and 'type="file"' in page.text
 

@@ -25,11 +25,11 @@ from namesae.service.features import Features
 from namesae.wiring import State
 from sae.statistics import Statistics, save_statistics
 from tests.named_features import FACTS, finish, settings_of, state_of, told
+from tests.pages_app import picture_of
 from tests.weightless_dictionary import write_probe, write_weightless
 from tools.errors import IntegrityError, UsageError
-from tools.fakes import FakeGenerator, MemoryImageStore
 from tools.feature_facts import write_facts
-from tools.protocols import DrawRequest, FeatureFacts
+from tools.protocols import FeatureFacts
 
 ROOT = Path(__file__).parent.parent
 
@@ -265,18 +265,14 @@ def test_a_dictionary_without_a_text_model_is_refused_by_meaning(features: Featu
 
 def test_features_of_a_picture_come_with_what_is_known(features: Features, state: State) -> None:
     finish(state, told(0, "striped"), told(4, "striped fish"))
-    store = MemoryImageStore()
-    drawn = FakeGenerator(store)([DrawRequest(prompt="striped fish", seed=3)])[0]
-    assert drawn.image is not None
-    buffer = io.BytesIO()
-    store.get(drawn.image).save(buffer, "PNG")
-    found = features.top_features(buffer.getvalue(), dictionary="fake")
+    sent = picture_of("striped fish")
+    found = features.top_features(sent, dictionary="fake")
     assert {each.row.index for each in found} >= {0, 1, 4, 6, 7, 9}
     assert [each.activation for each in found] == sorted((each.activation for each in found), reverse=True)
     by_index = {each.row.index: each for each in found}
     assert by_index[0].fires and by_index[0].relative == pytest.approx(by_index[0].activation / 3)
     assert by_index[1].fires is None and by_index[1].row.answer is None
-    assert len(features.top_features(buffer.getvalue(), dictionary="fake", limit=2)) == 2
+    assert len(features.top_features(sent, dictionary="fake", limit=2)) == 2
     with pytest.raises(UsageError, match="no PNG, JPEG or WEBP"):
         features.top_features(b"x" * 100, dictionary="fake")
 

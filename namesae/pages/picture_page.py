@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from fastapi import Depends, File, Request, Response, UploadFile
@@ -14,6 +12,7 @@ from namesae.pages.refusals import refused
 from namesae.pages.rendering import is_fragment, render
 from namesae.service.picture_child import MOST_BYTES, MOST_PIXELS
 from namesae.service.picture_reading import read_picture
+from namesae.tiles import data_url
 from tools.errors import NamesaeError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from namesae.service.service import Service
 
 MOST = 40
+"""Features that are shown."""
 SIDE = 160
 """Pixels of the longer side of the picture when it is shown again."""
 
@@ -97,11 +97,9 @@ def router(service: Service, access: Access) -> APIRouter:
 
 
 def small(picture: Image.Image) -> Sent:
-    """The picture, small; twice as many pixels as are shown, for screens that have them."""
+    """The picture made small, with the size at which it is shown."""
     copy = picture.copy()
     copy.thumbnail((2 * SIDE, 2 * SIDE))
-    held = io.BytesIO()
-    copy.save(held, "JPEG", quality=85)
     share = min(1.0, SIDE / max(copy.size))
     width, height = (max(1, round(share * side)) for side in copy.size)
-    return Sent(f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}", width, height)
+    return Sent(data_url(copy), width, height)

@@ -161,17 +161,21 @@ class Features:
     ) -> tuple[FeatureActivation, ...]:
         """``ranked`` for an image as it is sent.
 
-        PNG, JPEG or WEBP of at most 20 MB, 50 megapixels and one frame: UsageError for anything else. Runs
-        the backbone, loaded when first asked.
+        NotFound for an unknown dictionary; UsageError for what ``read_picture`` refuses.
         """
         from namesae.service.picture_reading import read_picture
 
-        self._shelf(dictionary)
-        return self.ranked(read_picture(image), dictionary=dictionary, limit=limit).activations
+        shelf = self._shelf(dictionary)
+        return self._ranked(read_picture(image), shelf, limit=limit).activations
 
     def ranked(self, picture: Image.Image, *, dictionary: str, limit: int = 20) -> Ranking:
-        """The features most active on a picture, each in units of its own scale where all are known."""
-        shelf = self._shelf(dictionary)
+        """The features most active on a picture, each in units of its own scale where all are known.
+
+        Runs the backbone, loaded when first asked.
+        """
+        return self._ranked(picture, self._shelf(dictionary), limit=limit)
+
+    def _ranked(self, picture: Image.Image, shelf: FeatureShelf, *, limit: int) -> Ranking:
         code = self._scorers.score(shelf.listed, picture)
         table = shelf.table()
         values = code.values.astype(np.float64)
